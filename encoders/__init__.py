@@ -1,0 +1,1 @@
+"""The networks: transformers' own classes, sized and wired for pretraining."""

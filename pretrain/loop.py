@@ -1,0 +1,217 @@
+"""The training loop: one optimizer step after another until the budget is spent, read from top to bottom.
+
+Differs from transformers' Trainer: the counts of all micro-batches and ranks are added up before a step and each term of
+the loss is divided once by its global count, so the gradient does not depend on how the batch was cut up.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from objectives.draws import Key
+from objectives.objective import Batch, Objective
+from pretrain.batches import Examples, Position, num_tokens, trimmed
+from pretrain.metrics import Metrics
+from pretrain.optimizer import peak_rates, set_learning_rates
+from pretrain.processes import Processes
+from pretrain.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingError(ValueError):
+    """A run that cannot go on."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands; what a checkpoint's progress.json holds of it."""
+
+    step: int = 0
+    """Updates done."""
+    epoch: int = 0
+    example: int = 0
+    """Examples of this epoch that were trained on."""
+    tokens: int = 0
+    """Tokens trained on, padding not counted."""
+    elapsed_seconds: float = 0.0
+    logged_tokens: int = 0
+    logged_seconds: float = 0.0
+    tally: dict[str, list[float]] = field(default_factory=dict)
+    """Sums since the last line of metrics: [total, count, correct] of each term."""
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.example)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What all processes know before a step."""
+
+    counts: dict[str, int]
+    """Targets of each term in the whole batch."""
+    tokens: int
+    elapsed_seconds: float
+    """The main process's clock, so that a budget of hours ends everywhere at the same step."""
+    status: int
+    """Exit status that a signal to any process asks for; 0: go on."""
+
+
+class Loop:
+    """A run's moving parts. `step` does one update."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        processes: Processes,
+        objective: Objective,
+        examples: Examples,
+        optimizers: Sequence[Optimizer],
+        progress: Progress,
+    ) -> None:
+        self.recipe, self.processes, self.examples = recipe, processes, examples
+        self.objective, self.optimizers, self.progress = objective, optimizers, progress
+        self.module: nn.Module = processes.accelerator.prepare_model(objective)
+        self.peaks = peak_rates(optimizers)
+        self.terms = recipe.objective.terms
+        self.grad_norm: Tensor | float = math.nan
+        self.factor = 0.0
+        self._began = time.monotonic() - progress.elapsed_seconds
+        rows = [progress.tally.get(term, [0.0, 0.0, 0.0]) for term in self.terms]
+        self._tally = torch.tensor(rows, dtype=torch.float64, device=processes.device)
+
+    # ------------------------------------------------------------------------------------------------ one update
+
+    def step(self, status: int) -> int:
+        """Train on the next batch. Gives the exit status that some process was asked for, and then does nothing.
+
+        Args:
+            status: exit status that this process was asked for by a signal, 0 if none.
+        """
+        train, progress = self.recipe.train, self.progress
+        selection, behind = self.examples.select(progress.position, train.batch_size)
+        share = selection.share(self.processes.rank, self.processes.world_size)
+        batches = [trimmed(self.examples.batch(part)) for part in share.cut(train.micro_batch_size or train.batch_size)]
+        agreed = self._agree(batches, status)
+        progress.elapsed_seconds = agreed.elapsed_seconds
+        if agreed.status:
+            return agreed.status
+
+        self.factor = self.recipe.schedule.factor(progress.step, min(1.0, self.share()))
+        set_learning_rates(self.optimizers, self.peaks, self.factor)
+        sums = torch.zeros_like(self._tally)
+        for number, batch in enumerate(batches):
+            sums += self._accumulate(batch, agreed.counts, number, is_last=number == len(batches) - 1)
+        self._update()
+        self.processes.sum_in_place(sums)
+        self._tally += sums
+
+        progress.step += 1
+        progress.epoch, progress.example = behind.epoch, behind.example
+        progress.tokens += agreed.tokens
+        return 0
+
+    def _agree(self, batches: list[Batch], status: int) -> Agreed:
+        counts = [self.objective.count(batch) for batch in batches]
+        sums = [float(sum(count[term] for count in counts)) for term in self.terms]
+        tokens = float(sum(num_tokens(batch) for batch in batches))
+        clock = time.monotonic() - self._began if self.processes.is_main else 0.0
+        flags = [float(status == 143), float(status == 130)]
+        *counted, tokens, clock, terminated, interrupted = self.processes.sum([*sums, tokens, clock, *flags])
+        return Agreed(
+            counts={term: int(count) for term, count in zip(self.terms, counted, strict=True)},
+            tokens=int(tokens),
+            elapsed_seconds=clock,
+            status=143 if terminated else 130 if interrupted else 0,
+        )
+
+    def _accumulate(self, batch: Batch, counts: dict[str, int], number: int, *, is_last: bool) -> Tensor:
+        """Add a micro-batch's share of the gradient; gives (terms, 3) sums of total, count and correct."""
+        accelerator, world_size = self.processes.accelerator, self.processes.world_size
+        on_device = {name: value.to(self.processes.device, non_blocking=True) for name, value in batch.items()}
+        self._seed_dropout(number)
+        # Gradients are averaged over the ranks with the last micro-batch, hence the factor of the world size.
+        with nullcontext() if is_last else accelerator.no_sync(self.module):
+            losses = self.module(on_device)
+            loss = sum(
+                self.objective.weights[term] * world_size / max(1, counts[term]) * losses[term].total for term in self.terms
+            )
+            accelerator.backward(loss)
+        return torch.stack([torch.stack([part.detach().double() for part in losses[term]]) for term in self.terms])
+
+    def _seed_dropout(self, number: int) -> None:
+        """Dropout is a function of (seed, step, micro-batch, rank), so a resumed run draws what the run would have."""
+        purpose = f"dropout/{self.progress.step}/{number}/{self.processes.rank}"
+        torch.manual_seed(int(Key(self.recipe.seed, 0, purpose).word() >> 1))
+
+    def _update(self) -> None:
+        """Clip by the global norm, step, and clear the gradients."""
+        scaler = self.processes.accelerator.scaler
+        if scaler is not None:
+            for optimizer in self.optimizers:
+                scaler.unscale_(optimizer)
+        limit = self.recipe.train.max_grad_norm
+        self.grad_norm = nn.utils.clip_grad_norm_(self.objective.parameters(), math.inf if limit is None else limit)
+        for optimizer in self.optimizers:
+            if scaler is not None:
+                scaler.step(optimizer)
+            else:
+                optimizer.step()
+            optimizer.zero_grad()
+        if scaler is not None:
+            scaler.update()
+
+    # ------------------------------------------------------------------------------------------------ where it stands
+
+    def share(self) -> float:
+        """Share of the run's budget that is spent; 1 or more: done."""
+        train, progress = self.recipe.train, self.progress
+        if train.steps is not None:
+            return progress.step / train.steps
+        if train.tokens is not None:
+            return progress.tokens / train.tokens
+        if train.hours is not None:
+            return progress.elapsed_seconds / (3600 * train.hours)
+        assert train.epochs is not None, "the recipe's check gives exactly one budget"
+        return (progress.epoch + progress.example / len(self.examples.plan(progress.epoch))) / train.epochs
+
+    def metrics(self) -> Metrics:
+        """A line of metrics over the steps since the last one, which it closes.
+
+        Raises:
+            TrainingError: the loss is not a finite number.
+        """
+        progress = self.progress
+        seconds = progress.elapsed_seconds - progress.logged_seconds
+        line: Metrics = {
+            "tokens": progress.tokens,
+            "elapsed_seconds": round(progress.elapsed_seconds, 3),
+            "tokens_per_second": round((progress.tokens - progress.logged_tokens) / max(seconds, 1e-9), 1),
+            "learning_rate": self.peaks[-1] * self.factor,
+            "grad_norm": float(self.grad_norm),
+        }
+        for term, (total, count, correct) in zip(self.terms, self._tally.tolist(), strict=True):
+            if count and not math.isfinite(total):
+                raise TrainingError(
+                    f"the {term} loss is {total} at step {progress.step}, expected a finite number. Lower "
+                    "optimizer.learning_rate or lengthen schedule.warmup_steps, and go on from the last checkpoint."
+                )
+            if count:
+                line |= {f"loss/{term}_nats": total / count, f"accuracy/{term}": correct / count}
+        self._tally.zero_()
+        progress.logged_tokens, progress.logged_seconds = progress.tokens, progress.elapsed_seconds
+        return line
+
+    def state(self) -> dict[str, Any]:
+        """Progress with the open tally, for progress.json."""
+        self.progress.tally = dict(zip(self.terms, self._tally.tolist(), strict=True))
+        return asdict(self.progress)

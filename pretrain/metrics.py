@@ -1,0 +1,115 @@
+"""What is told of a run: metrics.jsonl, a progress bar or plain lines, and trackers."""
+
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import is_tensorboard_available, is_trackio_available, is_wandb_available
+from tqdm import tqdm
+
+from pretrain.recipe import Recipe, RecipeError
+
+_INSTALLED = {
+    "tensorboard": is_tensorboard_available,
+    "wandb": is_wandb_available,
+    "trackio": is_trackio_available,
+}
+_SECONDS_BETWEEN_LINES = 10.0  # without a terminal; every line still goes to metrics.jsonl
+
+logger = logging.getLogger(__name__)
+Metrics = dict[str, float | int]
+
+
+def check_trackers(recipe: Recipe) -> None:
+    """Refuse trackers that are not installed, before anything is spent.
+
+    Raises:
+        RecipeError: naming them.
+    """
+    absent = [name for name in recipe.log.trackers if not _INSTALLED[name]()]
+    if absent:
+        raise RecipeError(
+            f"log.trackers names {', '.join(absent)}, which is not installed here; expected installed trackers. "
+            f"Install it (pip install {' '.join(absent)}) or take it out of log.trackers."
+        )
+
+
+class MetricsLog:
+    """The main process's record of a run. Lines of steps after `step`, left by a run that was cut off, are taken out."""
+
+    def __init__(self, run_dir: Path, *, step: int, description: str) -> None:
+        self.path = run_dir / "metrics.jsonl"
+        _keep_until(self.path, step)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._trackers: Accelerator | None = None
+        self._last_line = -_SECONDS_BETWEEN_LINES
+        # A bar in thousandths of the run follows any budget: steps, epochs, tokens or hours.
+        self._bar = tqdm(total=1000, desc=description, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}") if sys.stderr.isatty() else None
+
+    def track(self, accelerator: Accelerator, recipe: Recipe) -> None:
+        """Send the metrics to the recipe's trackers as well; one that fails is reported and never stops the run."""
+        try:
+            accelerator.init_trackers("clozekit", config={"recipe": recipe.to_yaml()}, init_kwargs={"wandb": {"name": recipe.name}})
+            self._trackers = accelerator
+        except Exception as error:  # a tracker is other people's service: whatever it does, training goes on
+            logger.warning("trackers could not be started (%s); training goes on without them", error)
+
+    def write(self, step: int, metrics: Metrics) -> None:
+        """Add one line."""
+        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._file.flush()
+        if self._trackers is not None:
+            try:
+                self._trackers.log(dict(metrics), step=step)
+            except Exception as error:  # as above
+                logger.warning("trackers failed (%s); training goes on without them", error)
+                self._trackers = None
+
+    def show(self, step: int, share: float, metrics: Metrics, *, seconds_left: float) -> None:
+        """Tell a person how it goes: the bar, or without a terminal a line now and then."""
+        losses = "  ".join(f"{name.removeprefix('loss/')} {value:.3f}" for name, value in metrics.items() if name.startswith("loss/"))
+        speed = f"{metrics['tokens_per_second']:,.0f} tokens/s"
+        if self._bar is not None:
+            self._bar.n = round(1000 * share)
+            self._bar.set_postfix_str(f"{losses}  {speed}")
+        elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES or share >= 1.0:
+            self._last_line = time.monotonic()
+            logger.info("step %d  %.1f %%  %s  %s  %s left", step, 100 * share, losses, speed, _duration(seconds_left))
+
+    def close(self) -> None:
+        """Finish the bar, the file and the trackers."""
+        if self._bar is not None:
+            self._bar.close()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        if self._trackers is not None:
+            self._trackers.end_training()
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Leave only whole lines up to a step, replacing the file at once."""
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    partial.replace(path)
+
+
+def _step_of(line: str) -> float:
+    try:
+        entry: Any = json.loads(line)
+        return int(entry["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # a line that was cut off in the middle
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

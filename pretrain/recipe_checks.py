@@ -1,0 +1,96 @@
+"""What must hold between the sections of a recipe, or within one where its own class does not see to it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from encoders.config import Bert, ModernBert
+from objectives.sentence_pairs import SentencePairs
+from pretrain.recipe_problems import Problem, did_you_mean, got
+from pretrain.schedule import Trapezoidal
+
+
+def between_sections(sections: Mapping[str, Any]) -> Iterator[Problem]:
+    """The problems that need two sections to see, as far as both are valid.
+
+    Args:
+        sections: the settings of each section, or None or anything else in the place of one that is not valid.
+    """
+
+    def valid(section: str) -> Any:
+        return settings if isinstance(settings := sections.get(section), BaseModel) else None
+
+    yield from _pairs_problems(valid("objective"), valid("examples"))
+    yield from _length_problems(valid("examples"), valid("encoder"))
+    yield from _heads_problems(valid("encoder"))
+    yield from _schedule_problems(valid("schedule"), valid("train"))
+    yield from _held_out_problems(valid("corpus"), valid("evaluate"), valid("checkpoint"))
+    yield from _metric_problems(valid("objective"), valid("checkpoint"))
+
+
+def _pairs_problems(objective: Any, examples: Any) -> Iterator[Problem]:
+    if objective and examples and objective.needs_sentence_pairs and not isinstance(examples, SentencePairs):
+        yield Problem(
+            "examples.name",
+            f"got {examples.name!r} with objective {objective.name}, which asks whether B follows A, expected "
+            "sentence_pairs; change it, or set objective.name to mlm",
+        )
+
+
+def _length_problems(examples: Any, encoder: Any) -> Iterator[Problem]:
+    most = getattr(encoder, "max_position_embeddings", None)  # of a folder it is known when its config is read
+    if examples and most and examples.max_seq_length > most:
+        yield Problem(
+            "examples.max_seq_length",
+            f"got {examples.max_seq_length}, expected at most encoder.max_position_embeddings = {most}; "
+            "lower the one or raise the other",
+        )
+
+
+def _heads_problems(encoder: Any) -> Iterator[Problem]:
+    if isinstance(encoder, Bert | ModernBert) and encoder.hidden_size % encoder.num_attention_heads:
+        yield Problem(
+            "encoder.hidden_size",
+            f"got {encoder.hidden_size} with {encoder.num_attention_heads} attention heads, expected a multiple of "
+            "encoder.num_attention_heads; change one of them",
+        )
+
+
+def _schedule_problems(schedule: Any, train: Any) -> Iterator[Problem]:
+    if not (schedule and train and train.steps):
+        return
+    if schedule.warmup_steps >= train.steps:
+        yield Problem(
+            "schedule.warmup_steps",
+            f"got {schedule.warmup_steps}, expected fewer than train.steps = {train.steps}; lower it, or train longer",
+        )
+    elif isinstance(schedule, Trapezoidal) and schedule.warmup_steps > (1.0 - schedule.decay_fraction) * train.steps:
+        yield Problem(
+            "schedule.decay_fraction",
+            f"got {schedule.decay_fraction} after {schedule.warmup_steps} warm-up steps of {train.steps}, expected the "
+            "fall to begin once the warm-up is over; lower one of them",
+        )
+
+
+def _held_out_problems(corpus: Any, evaluate: Any, checkpoint: Any) -> Iterator[Problem]:
+    if not (corpus and corpus.held_out == 0):
+        return
+    needing = {
+        "evaluate.every_steps": evaluate and evaluate.every_steps,
+        "checkpoint.best": checkpoint and checkpoint.best,
+    }
+    for path, value in needing.items():
+        if value is not None:
+            text = f"got {value} with corpus.held_out = 0, expected held-out documents to score"
+            yield Problem(path, f"{text}; hold some out, or leave it out")
+
+
+def _metric_problems(objective: Any, checkpoint: Any) -> Iterator[Problem]:
+    if not (objective and checkpoint and checkpoint.best is not None):
+        return
+    metrics = [metric for term in objective.terms for metric in (f"eval/{term}_nats", f"eval/accuracy/{term}")]
+    if checkpoint.best not in metrics:
+        expected = f"expected what objective {objective.name} reports: {', '.join(metrics)}"
+        text = f"got {got(checkpoint.best)}, {expected}{did_you_mean(checkpoint.best, metrics)}"
+        yield Problem("checkpoint.best", text)

@@ -1,0 +1,260 @@
+"""A run from start to finish: what a recipe needs is made, training goes on from where it stands, the model is handed over."""
+
+import json
+import logging
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from objectives.objective import Objective
+from pretrain.assembly import build_objective, load_objective, prepared_store, save_model
+from pretrain.batches import Examples
+from pretrain.card import write_card
+from pretrain.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    load_optimizers,
+    read_progress,
+    save_optimizers,
+    verify,
+)
+from pretrain.evaluation import HeldOut
+from pretrain.loop import Loop, Progress
+from pretrain.metrics import MetricsLog, check_trackers
+from pretrain.processes import Processes
+from pretrain.recipe import Recipe, RecipeError, check_world_size, differing_keys, read_recipe
+from pretrain.signals import Interrupted, Signals
+from tokenization.store import TokenStore
+
+_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a run was asked for."""
+
+    resume: Path | None = None
+    """A checkpoint to go on from; None: the newest valid one, if there is any."""
+    fresh: bool = False
+    """Start again although there are checkpoints."""
+
+
+def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
+    """Train as the recipe says and give the run directory.
+
+    Raises:
+        RecipeError, LaunchError, CorpusError, ...: a user's mistake, in words.
+        Interrupted: a signal ended the run; its checkpoint is written.
+    """
+    # ------------------------------------------------------------------------------------------------ processes and data
+    check_trackers(recipe)
+    processes = Processes.start(recipe.train.mixed_precision, trackers=recipe.log.trackers, folder=recipe.run_dir)
+    check_world_size(recipe, processes.world_size)
+    processes.on_main(lambda: prepared_store(recipe))
+    store = prepared_store(recipe)
+    checkpoint = processes.broadcast(processes.on_main(lambda: _starting_point(recipe, launch, store)))
+    held_out = HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length) if store.held_out.num_tokens else None
+    if held_out is None:
+        logger.info("no document is held out, so nothing will be evaluated")
+
+    # ------------------------------------------------------------------------------------------------ network and optimizer
+    if checkpoint is None:
+        objective, progress = build_objective(recipe, store, device=processes.device), Progress()
+    else:
+        objective, _ = load_objective(recipe, checkpoint / "model", device=processes.device)
+        progress = _progress_of(checkpoint)
+    if recipe.train.gradient_checkpointing:
+        objective.encoder.model.gradient_checkpointing_enable()
+    if recipe.train.compile:
+        objective.encoder.model.base_model.compile()
+    objective.to(processes.device)
+    objective.train()
+    optimizers = recipe.optimizer.build(objective)
+    if checkpoint is not None:
+        load_optimizers(optimizers, objective, checkpoint / "state")
+    examples = Examples(store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed)
+    examples.plan(progress.epoch)
+    loop = Loop(recipe, processes, objective, examples, optimizers, progress)
+
+    # ------------------------------------------------------------------------------------------------ until the budget is spent
+    run = Run(recipe, processes, store, loop, held_out, signals)
+    _announce(run, checkpoint)
+    run.go_on()
+    run.hand_over()
+    return recipe.run_dir
+
+
+class Run:
+    """Training with everything around it: metrics, evaluations, checkpoints, signals."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        processes: Processes,
+        store: TokenStore,
+        loop: Loop,
+        held_out: HeldOut | None,
+        signals: Signals,
+    ) -> None:
+        self.recipe, self.processes, self.store = recipe, processes, store
+        self.loop, self.held_out, self.signals = loop, held_out, signals
+        self.checkpoints = Checkpoints(recipe.run_dir)
+        self.evaluation: dict[str, float] = {}
+        self.log: MetricsLog | None = None
+        if processes.is_main:
+            recipe.run_dir.mkdir(parents=True, exist_ok=True)
+            (recipe.run_dir / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+            self.log = MetricsLog(recipe.run_dir, step=loop.progress.step, description=recipe.name)
+            if recipe.log.trackers:
+                self.log.track(processes.accelerator, recipe)
+
+    def go_on(self) -> None:
+        """Train until the budget is spent or a signal ends it."""
+        recipe, loop, progress = self.recipe, self.loop, self.loop.progress
+        self.signals.deferred = True
+        evaluated = saved = progress.step if self.checkpoints.all() else -1
+        while (share := loop.share()) < 1.0:
+            if status := loop.step(self.signals.received):
+                if saved != progress.step and progress.step:
+                    self._save()
+                raise Interrupted(status)
+            share = loop.share()
+            if progress.step % recipe.log.every_steps == 0 or share >= 1.0:
+                self._write_metrics(share)
+            if _is_due(progress.step, recipe.evaluate.every_steps) or share >= 1.0:
+                self._evaluate()
+                evaluated = progress.step
+            if _is_due(progress.step, recipe.checkpoint.every_steps) or share >= 1.0:
+                self._save()
+                saved = progress.step
+        if evaluated < 0:
+            logger.info("nothing left to train")
+        if self.log is not None:
+            self.log.close()
+
+    def hand_over(self) -> None:
+        """Write the finished model: the best checkpoint's where the recipe names a metric, else the last one's."""
+        self.processes.on_main(self._export)
+        self.signals.deferred = False
+
+    def _write_metrics(self, share: float) -> None:
+        line = self.loop.metrics()
+        if self.log is not None:
+            elapsed = self.loop.progress.elapsed_seconds
+            self.log.write(self.loop.progress.step, line)
+            self.log.show(self.loop.progress.step, share, line, seconds_left=elapsed / share - elapsed)
+
+    def _evaluate(self) -> None:
+        if self.held_out is None:
+            return
+        train = self.recipe.train
+        self.evaluation = self.held_out.measure(
+            self.loop.objective, self.processes, micro_batch_size=train.micro_batch_size or train.batch_size
+        )
+        if self.log is not None:
+            self.log.write(self.loop.progress.step, self.evaluation)
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in self.evaluation.items())
+            logger.info("step %d  held out: %s", self.loop.progress.step, shown)
+
+    def _save(self) -> None:
+        self.processes.on_main(lambda: self.checkpoints.write(self.loop.progress.step, self._fill))
+        self.processes.on_main(
+            lambda: self.checkpoints.prune(keep=self.recipe.checkpoint.keep, best=self.recipe.checkpoint.best)
+        )
+
+    def _fill(self, folder: Path) -> None:
+        save_model(self.loop.objective.encoder, self.store.tokenizer_path, folder / "model")
+        save_optimizers(self.loop.optimizers, self.loop.objective, folder / "state")
+        scaler = self.processes.accelerator.scaler
+        progress: dict[str, Any] = {
+            **self.loop.state(),
+            "evaluation": self.evaluation,
+            "gradient_scaler": scaler.state_dict() if scaler is not None else None,
+            "store": self.store.fingerprint,
+            "mixed_precision": self.processes.mixed_precision,
+            "world_size": self.processes.world_size,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        }
+        (folder / "progress.json").write_text(json.dumps(progress, indent=2) + "\n", encoding="utf-8")
+        (folder / "recipe.yaml").write_text(self.recipe.to_yaml(), encoding="utf-8")
+
+    def _export(self) -> None:
+        source = self.checkpoints.best(self.recipe.checkpoint.best) or self.checkpoints.newest_valid()
+        if source is None:
+            raise CheckpointError(f"{self.checkpoints.folder} holds no valid checkpoint, expected one at the end of a run. Launch again.")
+        target, partial = self.recipe.run_dir / "model", self.recipe.run_dir / ".model.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source / "model", partial)
+        write_card(partial, self.recipe, self.store, read_progress(source))
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+
+
+def _is_due(step: int, every_steps: int | None) -> bool:
+    return every_steps is not None and step % every_steps == 0
+
+
+def _starting_point(recipe: Recipe, launch: Launch, store: TokenStore) -> Path | None:
+    """The checkpoint to go on from, or None to start anew.
+
+    Raises:
+        RecipeError: the checkpoint was trained by another recipe.
+        CheckpointError: the named checkpoint is damaged.
+    """
+    checkpoints = Checkpoints(recipe.run_dir)
+    if launch.fresh:
+        for leftover in (checkpoints.folder, recipe.run_dir / "model"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        (recipe.run_dir / "metrics.jsonl").unlink(missing_ok=True)
+        return None
+    if launch.resume is not None:
+        verify(launch.resume)
+        checkpoint: Path | None = launch.resume
+    else:
+        checkpoint = checkpoints.newest_valid()
+        if checkpoint is None and checkpoints.all():
+            raise CheckpointError(
+                f"none of the checkpoints in {checkpoints.folder} is whole, expected one to go on from. "
+                "Launch with --fresh to start again, which deletes them."
+            )
+    if checkpoint is None:
+        return None
+    differences = differing_keys(read_recipe(checkpoint / "recipe.yaml"), recipe)
+    if read_progress(checkpoint)["store"] != store.fingerprint and not any(d.startswith(("corpus", "tokenizer")) for d in differences):
+        differences.append("corpus: its files have other content now")
+    if differences:
+        listed = "\n".join(f"  {difference}" for difference in differences)
+        raise RecipeError(
+            f"{checkpoint} was trained by another recipe, expected the same in all that changes the training. It differs in\n"
+            f"{listed}\nTake the changes back, give the run another name, or launch with --fresh to start again."
+        )
+    return checkpoint
+
+
+def _progress_of(checkpoint: Path) -> Progress:
+    stored = read_progress(checkpoint)
+    return Progress(**{name: stored[name] for name in Progress.__dataclass_fields__})
+
+
+def _announce(run: Run, checkpoint: Path | None) -> None:
+    if not run.processes.is_main:
+        return
+    processes, objective = run.processes, run.loop.objective
+    count = sum(parameter.numel() for parameter in objective.parameters())
+    logger.info(
+        "%s: %s parameters, %d process%s on %s, mixed precision %s, %d threads each",
+        run.recipe.name, f"{count:,}", processes.world_size, "es" if processes.world_size > 1 else "",
+        processes.device.type, processes.mixed_precision, torch.get_num_threads(),
+    )  # fmt: skip
+    if checkpoint is not None:
+        logger.info("going on from %s", checkpoint)
+
+
+__all__ = ["Launch", "Run", "train", "Objective"]

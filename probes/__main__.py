@@ -1,0 +1,75 @@
+"""python -m probes NAME MODEL... [options]: run a probe. python -m probes report RUN...: one page of what was found."""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from probes import PROBES, ProbeError
+from probes.report import write_page
+
+USER_ERROR = 2
+"""Exit status for a mistake of the user's."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 2 a mistake of the user's (one message on standard error)."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(_listing())
+        elif words[0] == "report":
+            _report(words[1:])
+        else:
+            _probe(words[0], words[1:])
+    except ProbeError as error:
+        print(error, file=sys.stderr)
+        return USER_ERROR
+    return 0
+
+
+def _listing() -> str:
+    width = max(map(len, [*PROBES, "report"]))
+    return "\n".join(
+        [
+            "python -m probes NAME MODEL... [options]    MODEL: a transformers folder, a run or a checkpoint",
+            *(f"  {name:{width}}  {probe.summary}" for name, probe in PROBES.items()),
+            "python -m probes report RUN|DIR... [--out FILE]",
+            f"  {'report':{width}}  one offline HTML page of a run and of what the probes found",
+            "python -m probes NAME --help lists a probe's options.",
+        ]
+    )
+
+
+def _probe(name: str, arguments: list[str]) -> None:
+    if name not in PROBES:
+        known = [*PROBES, "report"]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise ProbeError(
+            f"got the probe {name!r}, expected one of: {', '.join(known)}. {hint}python -m probes lists them."
+        )
+    probe = PROBES[name]
+    parser = argparse.ArgumentParser(prog=f"python -m probes {name}", description=probe.summary, allow_abbrev=False)
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a transformers folder, a run or a checkpoint")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="for results [RUN/probes, else probes-out]")
+    probe.add_arguments(parser)
+    path = probe.run(**vars(parser.parse_args(arguments)))
+    for model in json.loads(path.read_text(encoding="utf-8"))["models"]:
+        print(f"{model['name']} ({model['path']})")
+        for finding in model["findings"]:
+            print(f"  {finding}")
+    print(f"Results: {path}, with its pictures beside it.")
+
+
+def _report(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m probes report", allow_abbrev=False)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN|DIR", help="a run, or a folder of results")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="[report.html in the only folder given, else here]")
+    print(f"Report: {write_page(**vars(parser.parse_args(arguments)))}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Text to token ids on disk: corpus -> documents -> sentences -> ids -> TokenStore. Knows no model and no objective."""
