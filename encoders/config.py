@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, Field
-from transformers import BertConfig, ModernBertConfig
+from transformers import BertConfig, ModernBertConfig, PreTrainedConfig
 
 
 class EncoderError(ValueError):
@@ -92,7 +92,7 @@ ENCODERS: dict[str, type[BaseModel]] = {
 }
 
 
-def flops_per_token(config: BertConfig | ModernBertConfig, *, max_seq_length: int, target_ratio: float) -> float:
+def flops_per_token(config: PreTrainedConfig, *, max_seq_length: int, target_ratio: float) -> float:
     """Floating-point operations of training on one token, forward and backward, with the head at targets only.
 
     Two a weight and token forward, twice that backward (Kaplan et al. 2020, section 2.1), and the two products of
@@ -103,4 +103,4 @@ def flops_per_token(config: BertConfig | ModernBertConfig, *, max_seq_length: in
     layer = 4 * width * width + feed_forward
     attention = 2 * max_seq_length * width
     head = target_ratio * (width * width + width * config.vocab_size)
-    return 6.0 * (config.num_hidden_layers * (layer + attention) + head)
+    return float(6 * (config.num_hidden_layers * (layer + attention) + head))

@@ -68,7 +68,7 @@ class Encoder(nn.Module):
     def hidden_matrices(self) -> list[nn.Parameter]:
         """Weight matrices of the layers' linear maps: neither embeddings nor heads."""
         return [
-            module.weight
+            cast(nn.Parameter, module.weight)
             for name, module in self._body.named_modules()
             if isinstance(module, nn.Linear) and not name.startswith("pooler")
         ]
@@ -85,7 +85,7 @@ class Encoder(nn.Module):
 
     @property
     def _device_type(self) -> str:
-        return self.model.device.type
+        return str(self.model.device.type)
 
     @property
     def _autocasts(self) -> bool:
@@ -215,9 +215,9 @@ def _extend_positions(model: PreTrainedModel, num_positions: int) -> None:
     embeddings = model.base_model.embeddings
     table = embeddings.position_embeddings.weight.data
     repeats = -(-num_positions // len(table))
-    embeddings.position_embeddings = nn.Embedding.from_pretrained(
-        table.repeat(repeats, 1)[:num_positions].clone(), freeze=False
-    )
+    longer = nn.Embedding(num_positions, table.shape[1])
+    longer.weight.data.copy_(table.repeat(repeats, 1)[:num_positions])
+    embeddings.position_embeddings = longer
     embeddings.position_ids = torch.arange(num_positions).expand((1, -1))
     embeddings.token_type_ids = torch.zeros((1, num_positions), dtype=torch.long)
     model.config.max_position_embeddings = num_positions

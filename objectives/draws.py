@@ -46,9 +46,11 @@ def uniforms(key: Key, *counters: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """
     state: npt.NDArray[np.uint64] = np.asarray(key.word())
     for counter in counters:
-        step = np.asarray(counter).astype(np.uint64) + np.uint64(1)
-        state = _mix(state + step * np.uint64(_GOLDEN))
-    return (state >> np.uint64(11)) * _UNIT
+        with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is the point
+            step = (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
+            state = _mix(state + step)
+    draws: npt.NDArray[np.float64] = np.multiply(state >> np.uint64(11), _UNIT, dtype=np.float64)
+    return draws
 
 
 def permutation(key: Key, size: int) -> npt.NDArray[np.int64]:
@@ -57,9 +59,8 @@ def permutation(key: Key, size: int) -> npt.NDArray[np.int64]:
 
 
 def _mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is the point
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(_FIRST)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(_SECOND)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(_FIRST)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(_SECOND)
     return state ^ (state >> np.uint64(31))
 
 

@@ -36,6 +36,9 @@ class Masked:
 class Masking(Protocol):
     """A masking policy: the settings of a recipe's `masking` section and the rule that they steer."""
 
+    @property
+    def mlm_probability(self) -> float: ...
+
     def mask(self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int) -> Masked: ...
 
 
@@ -89,7 +92,14 @@ class TokenMasking(BaseModel, frozen=True, extra="forbid"):
         )
 
     def _corrupt(
-        self, input_ids: Ids, is_target: npt.NDArray[np.bool_], indices: Ids, vocabulary: Vocabulary, *, seed: int, epoch: int
+        self,
+        input_ids: Ids,
+        is_target: npt.NDArray[np.bool_],
+        indices: Ids,
+        vocabulary: Vocabulary,
+        *,
+        seed: int,
+        epoch: int,
     ) -> Ids:
         row, position = np.nonzero(is_target)
         choice = uniforms(Key(seed, epoch, "masking.choice"), indices[row], position)

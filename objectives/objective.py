@@ -21,7 +21,7 @@ class Loss(NamedTuple):
 
     total: Tensor
     """Sum of the cross-entropies, float32 scalar, in nats."""
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # a loss is not asked how often a value stands in it
     """Number of targets, int64 scalar."""
     correct: Tensor
     """Number of targets predicted right, int64 scalar."""

@@ -108,9 +108,8 @@ def _lay_out(
         head = min(free, num_tokens) if free >= _SHORTEST_PIECE else 0
         heads.append(head)
         columns.append(column)
-        rest = num_tokens - head
-        if rest:
-            column = (rest % capacity or capacity) + _NUM_SPECIAL
+        if num_tokens > head:
+            column = ((num_tokens - head) % capacity or capacity) + _NUM_SPECIAL
         elif head:
             column += head + _NUM_SPECIAL
     head_length, head_column = np.asarray(heads), np.asarray(columns)
@@ -123,20 +122,15 @@ def _lay_out(
     number += (head_length == 0)[owner]  # 0 is the head, 1.. the rows after it
     is_head = number == 0
     skipped = head_length[owner] + (number - 1) * capacity
-    row_before = np.cumsum(num_full_rows) - num_full_rows
-    column = np.where(is_head, head_column[owner], 0)
+    row = (np.cumsum(num_full_rows) - num_full_rows)[owner] + number
+    place = np.where(is_head, head_column[owner] - np.where(row == 0, leading, 0), 0)
     return PackedPlan(
         max_seq_length=max_seq_length,
         split=split,
         vocabulary=vocabulary,
-        row=_without_gaps(row_before[owner] + number),
-        column=np.where((row_before[owner] + number) == 0, column - leading, column),
+        row=row - row[0],  # the first row stays empty where the first document's head was too short for it
+        column=place,
         start=head_start[owner] + np.where(is_head, 0, skipped),
         length=np.where(is_head, head_length[owner], np.minimum(capacity, rest[owner] - (number - 1) * capacity)),
         document=order[owner],
     )
-
-
-def _without_gaps(row: Ints) -> Ints:
-    """Row numbers from 0, where the first row may have stayed empty."""
-    return row - row[0]

@@ -62,7 +62,15 @@ class Cutting(Protocol):
 
 
 def place_spans(
-    input_ids: Ints, documents: Ints, *, split: TokenSplit, row: Ints, column: Ints, start: Ints, length: Ints, document: Ints
+    input_ids: Ints,
+    documents: Ints,
+    *,
+    split: TokenSplit,
+    row: Ints,
+    column: Ints,
+    start: Ints,
+    length: Ints,
+    document: Ints,
 ) -> None:
     """Write spans of a split into rows, in place.
 
@@ -78,11 +86,13 @@ def place_spans(
 
 def document_token_offsets(split: TokenSplit) -> Ints:
     """(num_documents + 1,) int64: where each document starts, in tokens."""
-    return np.asarray(split.sentence_offsets)[np.asarray(split.document_offsets)]
+    offsets: Ints = np.asarray(split.sentence_offsets)[np.asarray(split.document_offsets)]
+    return offsets
 
 
 def _ranges(length: Ints) -> Ints:
     """0..length[0]-1, 0..length[1]-1, ... in one array."""
     ends = np.cumsum(length)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) - np.repeat(ends - length, length)
+    ranges: Ints = np.arange(total) - np.repeat(ends - length, length)
+    return ranges

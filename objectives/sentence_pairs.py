@@ -28,7 +28,7 @@ _NUM_SPECIAL = 3  # [CLS], [SEP], [SEP]
 _REACH = 3  # tokens that a chunk's end is moved back at most to fall between two words
 _SHORTEST = 2 * _REACH + 2  # tokens of a shortened chunk at least (BERT: 2, which leaves A or B without context)
 _NEIGHBOURS = (8, 64)  # how many neighbours in the order of length may exchange, where equal lengths do not suffice
-_MIN_RANDOM_SHARE = 0.45
+_MIN_EXCHANGED = 0.9  # of the exchanges that make half of the pairs random: 45 % of the pairs at least
 _DRAWS_AT_ONCE = 1 << 16
 
 logger = logging.getLogger(__name__)
@@ -175,7 +175,9 @@ def _split_chunks(bounds: Ints, split: TokenSplit, vocabulary: Vocabulary, key: 
     lowest = np.searchsorted(sentences, start, side="right")
     choices = np.searchsorted(sentences, end) - lowest
     draw = uniforms(key, np.arange(len(start)))
-    middle = np.where(choices > 0, sentences[np.minimum(lowest + (draw * choices).astype(np.int64), len(sentences) - 1)], start)
+    middle = np.where(
+        choices > 0, sentences[np.minimum(lowest + (draw * choices).astype(np.int64), len(sentences) - 1)], start
+    )
     for i in np.nonzero(choices == 0)[0]:
         words = start[i] + 1 + np.nonzero(vocabulary.is_word_start[split.ids[start[i] + 1 : end[i]]])[0]
         if len(words):
@@ -206,9 +208,9 @@ def _exchanged(document: Ints, b_length: Ints, *, seed: int, epoch: int) -> tupl
         firsts.append(first)
         seconds.append(second)
     first, second = np.concatenate(firsts), np.concatenate(seconds)
-    wanted = round(len(document) / 4)
-    share = 2 * min(wanted, len(first)) / len(document)
-    if share < _MIN_RANDOM_SHARE:
+    wanted = max(1, round(len(document) / 4))
+    if len(first) < _MIN_EXCHANGED * wanted:
+        share = 2 * len(first) / len(document)
         raise ExamplesError(
             f"got one document with so much of the text that only {share:.0%} of the pairs can have a B from another "
             "document, expected 50%. Split that document, add others, or use examples.name: packed."

@@ -40,7 +40,10 @@ def build_objective(recipe: Recipe, store: TokenStore, *, device: torch.device) 
     folder = Path(recipe.encoder.from_)
     length = recipe.examples.max_seq_length
     encoder, missing = load_encoder(
-        folder, sentence_pairs=pairs, attention=attention, num_positions=length if recipe.encoder.extend_positions else None
+        folder,
+        sentence_pairs=pairs,
+        attention=attention,
+        num_positions=length if recipe.encoder.extend_positions else None,
     )
     _check_folder(folder, encoder, store, length)
     if missing:

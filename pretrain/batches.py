@@ -47,7 +47,9 @@ class Selection:
     def cut(self, micro_batch_size: int) -> list["Selection"]:
         """Parts of at most so many examples."""
         starts = range(0, len(self.indices), micro_batch_size)
-        return [Selection(self.epochs[i : i + micro_batch_size], self.indices[i : i + micro_batch_size]) for i in starts]
+        return [
+            Selection(self.epochs[i : i + micro_batch_size], self.indices[i : i + micro_batch_size]) for i in starts
+        ]
 
 
 class Examples:

@@ -1,24 +1,26 @@
 """The model card of a finished model: what it is, what it was trained on and how far, in the form that hubs read."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from encoders.encoder import EXTRA_HEADS
 from pretrain.recipe import Recipe
 from tokenization.store import TokenStore
+from tokenization.vocabulary import load_tokenizer
 
 _TEMPLATE = """\
 ---
 library_name: transformers
 pipeline_tag: fill-mask
 tags: [{{ architecture }}, pretraining, clozekit]
-license: other
-license_name: see-corpus
+license: {{ license or "other" }}
 ---
 # {{ recipe.name }}
 
-A {{ architecture }} encoder pretrained with the objective `{{ recipe.objective.name }}` by clozekit.
+A {{ architecture }} encoder pretrained by clozekit with the objective `{{ recipe.objective.name }}`.
 
 | | |
 | --- | --- |
@@ -26,11 +28,11 @@ A {{ architecture }} encoder pretrained with the objective `{{ recipe.objective.
 | tokens trained on | {{ "{:,}".format(progress.tokens) }} |
 | training seconds | {{ "{:,.0f}".format(progress.elapsed_seconds) }} |
 | processes, mixed precision | {{ progress.world_size }}, {{ progress.mixed_precision }} |
-| corpus | {{ "{:,}".format(counts.documents) }} documents, {{ "{:,}".format(counts.sentences) }} sentences, {{ "{:,}".format(counts.tokens) }} tokens |
-| data fingerprint | `{{ store.fingerprint }}` |
-{%- for name, value in progress.evaluation.items() %}
+| training documents, sentences, tokens | {{ counts | join(", ") }} |
+| data fingerprint | `{{ fingerprint }}` |
+{% for name, value in progress.evaluation.items() %}
 | {{ name }} | {{ "{:.4f}".format(value) }} |
-{%- endfor %}
+{% endfor %}
 
 Held-out losses are in nats a target, on frozen 15 % 80/10/10 token masks over every held-out document.
 
@@ -38,18 +40,26 @@ Held-out losses are in nats a target, on frozen 15 % 80/10/10 token masks over e
 
 ```python
 from transformers import pipeline
+
 pipeline("fill-mask", model="PATH")("The cat sat on the {{ mask }}.")
 ```
-{% if "mlm_nsp" not in recipe.objective.name or architecture != "bert" %}
-No objective trained a pooler of transformers' own: `AutoModel` makes one with random weights where its class has one (BERT).
-Use the hidden states, not `pooler_output`.
+
+{% if pooler %}
+`pooler_output` of `AutoModel` was trained with next-sentence prediction.
+{% else %}
+No pooler of transformers' own was trained: where `AutoModel` has one (BERT), its weights are random. Use the hidden states.
 {% endif %}
-{%- if extra_heads %}
+{% if extra_heads %}
 The next-sentence head is in `extra_heads.safetensors`, which transformers leaves unread.
 {% endif %}
+
 ## Licence
 
-The weights derive from the corpus, whose licence this card does not know. State it before you share the model.
+{% if license %}
+The texts that it was trained on: {{ license }}.
+{% else %}
+The recipe names no licence of the texts (`corpus.license`); state it before you share the model.
+{% endif %}
 
 ## Recipe
 
@@ -64,20 +74,21 @@ def write_card(folder: Path, recipe: Recipe, store: TokenStore, progress: dict[s
     Args:
         progress: progress.json of the checkpoint that the model was taken from.
     """
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
+    )
+    architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    train = store.train
     text = environment.from_string(_TEMPLATE).render(
         recipe=recipe,
-        store=store,
-        counts={"documents": store.train.num_documents, "sentences": store.train.num_sentences, "tokens": store.train.num_tokens},
+        fingerprint=store.fingerprint,
+        counts=[f"{count:,}" for count in (train.num_documents, train.num_sentences, train.num_tokens)],
         progress=progress,
-        architecture=_architecture(folder),
-        mask="[MASK]",
-        extra_heads=(folder / "extra_heads.safetensors").exists(),
+        architecture=architecture,
+        license=recipe.corpus.license,
+        mask=load_tokenizer(folder).mask_token,
+        pooler=architecture == "bert" and recipe.objective.needs_sentence_pairs,
+        extra_heads=(folder / EXTRA_HEADS).exists(),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
 
-
-def _architecture(folder: Path) -> str:
-    import json
-
-    return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])

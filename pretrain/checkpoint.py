@@ -1,11 +1,11 @@
 """Checkpoints: written whole or not at all, verified before they are trusted, pruned only once a newer one stands.
 
-    checkpoints/step-00001000/
-      model/          a from_pretrained folder with the tokenizer
-      state/          what the optimizers hold; safetensors and JSON, no pickle
-      progress.json   where the run stands
-      recipe.yaml     as resolved
-      manifest.json   size and sha256 of every file, written last
+checkpoints/step-00001000/
+  model/          a from_pretrained folder with the tokenizer
+  state/          what the optimizers hold; safetensors and JSON, no pickle
+  progress.json   where the run stands
+  recipe.yaml     as resolved
+  manifest.json   size and sha256 of every file, written last
 """
 
 import errno
@@ -78,7 +78,13 @@ class Checkpoints:
             _sync(self.folder)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(writing, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+            if isinstance(error, OSError) and error.errno not in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+                errno.EFBIG,
+                errno.EACCES,
+                errno.EROFS,
+            ):
                 raise
             raise CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self.folder} ({error}), expected room for it. "
@@ -189,4 +195,6 @@ def _sync(path: Path) -> None:
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged: {what}, expected what its manifest lists. Delete it or name another one.")
+    return CheckpointError(
+        f"{path} is damaged: {what}, expected what its manifest lists. Delete it or name another one."
+    )

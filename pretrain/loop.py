@@ -143,7 +143,8 @@ class Loop:
         with nullcontext() if is_last else accelerator.no_sync(self.module):
             losses = self.module(on_device)
             loss = sum(
-                self.objective.weights[term] * world_size / max(1, counts[term]) * losses[term].total for term in self.terms
+                self.objective.weights[term] * world_size / max(1, counts[term]) * losses[term].total
+                for term in self.terms
             )
             accelerator.backward(loss)
         return torch.stack([torch.stack([part.detach().double() for part in losses[term]]) for term in self.terms])

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available, is_trackio_available, is_wandb_available
 from tqdm import tqdm
 
-from pretrain.recipe import Recipe, RecipeError
+from pretrain.recipe import Recipe
 
 _INSTALLED = {
     "tensorboard": is_tensorboard_available,
@@ -25,15 +25,19 @@ logger = logging.getLogger(__name__)
 Metrics = dict[str, float | int]
 
 
+class MetricsError(ValueError):
+    """Metrics that cannot be told as the recipe asks."""
+
+
 def check_trackers(recipe: Recipe) -> None:
     """Refuse trackers that are not installed, before anything is spent.
 
     Raises:
-        RecipeError: naming them.
+        MetricsError: naming them.
     """
     absent = [name for name in recipe.log.trackers if not _INSTALLED[name]()]
     if absent:
-        raise RecipeError(
+        raise MetricsError(
             f"log.trackers names {', '.join(absent)}, which is not installed here; expected installed trackers. "
             f"Install it (pip install {' '.join(absent)}) or take it out of log.trackers."
         )
@@ -49,12 +53,18 @@ class MetricsLog:
         self._trackers: Accelerator | None = None
         self._last_line = -_SECONDS_BETWEEN_LINES
         # A bar in thousandths of the run follows any budget: steps, epochs, tokens or hours.
-        self._bar = tqdm(total=1000, desc=description, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}") if sys.stderr.isatty() else None
+        self._bar = (
+            tqdm(total=1000, desc=description, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
+            if sys.stderr.isatty()
+            else None
+        )
 
     def track(self, accelerator: Accelerator, recipe: Recipe) -> None:
         """Send the metrics to the recipe's trackers as well; one that fails is reported and never stops the run."""
         try:
-            accelerator.init_trackers("clozekit", config={"recipe": recipe.to_yaml()}, init_kwargs={"wandb": {"name": recipe.name}})
+            accelerator.init_trackers(
+                "clozekit", config={"recipe": recipe.to_yaml()}, init_kwargs={"wandb": {"name": recipe.name}}
+            )
             self._trackers = accelerator
         except Exception as error:  # a tracker is other people's service: whatever it does, training goes on
             logger.warning("trackers could not be started (%s); training goes on without them", error)
@@ -72,7 +82,9 @@ class MetricsLog:
 
     def show(self, step: int, share: float, metrics: Metrics, *, seconds_left: float) -> None:
         """Tell a person how it goes: the bar, or without a terminal a line now and then."""
-        losses = "  ".join(f"{name.removeprefix('loss/')} {value:.3f}" for name, value in metrics.items() if name.startswith("loss/"))
+        losses = "  ".join(
+            f"{name.removeprefix('loss/')} {value:.3f}" for name, value in metrics.items() if name.startswith("loss/")
+        )
         speed = f"{metrics['tokens_per_second']:,.0f} tokens/s"
         if self._bar is not None:
             self._bar.n = round(1000 * share)

@@ -6,6 +6,7 @@ https://kellerjordan.github.io/posts/muon/). Biases and norms are never decayed.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol, cast
 
@@ -43,7 +44,9 @@ class AdamW(BaseModel, frozen=True, extra="forbid", strict=True):
 
     def build(self, objective: Objective) -> list[Optimizer]:
         """One AdamW over all parameters."""
-        return [_adamw(objective.parameters(), self.learning_rate, self.weight_decay, self.beta1, self.beta2, self.epsilon)]
+        return [
+            _adamw(objective.parameters(), self.learning_rate, self.weight_decay, self.beta1, self.beta2, self.epsilon)
+        ]
 
 
 class BertAdam(BaseModel, frozen=True, extra="forbid", strict=True):
@@ -182,11 +185,16 @@ def _orthogonalised(matrix: Tensor, coefficients: tuple[float, float, float], st
 
 def _shape_factor(matrix: Tensor, rule: str) -> float:
     rows, columns = matrix.shape
-    return max(1.0, rows / columns) ** 0.5 if rule == "original" else 0.2 * max(rows, columns) ** 0.5
+    return math.sqrt(max(1.0, rows / columns)) if rule == "original" else 0.2 * math.sqrt(max(rows, columns))
 
 
 def _adamw(
-    parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float, beta1: float, beta2: float, epsilon: float
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    weight_decay: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
 ) -> Optimizer:
     groups = _decay_groups(parameters, weight_decay)
     return torch.optim.AdamW(groups, lr=learning_rate, betas=(beta1, beta2), eps=epsilon, weight_decay=0.0, fused=True)
@@ -194,7 +202,8 @@ def _adamw(
 
 def _decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Matrices and tables are decayed; vectors, which are the biases and norms, are not."""
-    tables, vectors = [], []
+    tables: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
     for parameter in parameters:
         (tables if parameter.ndim >= 2 else vectors).append(parameter)
     groups = [{"params": tables, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

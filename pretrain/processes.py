@@ -139,7 +139,9 @@ def resolve_precision(recipe: str, launcher: str | None, *, on_cpu: bool) -> str
     """
     asked = launcher if launcher not in (None, "", "no") else None
     if asked not in (None, "bf16", "fp16"):
-        raise LaunchError(f"the launcher asks for mixed precision {asked}, expected bf16, fp16 or no. Change its setting.")
+        raise LaunchError(
+            f"the launcher asks for mixed precision {asked}, expected bf16, fp16 or no. Change its setting."
+        )
     if recipe != "auto" and asked is not None and asked != recipe:
         raise LaunchError(
             f"train.mixed_precision is {recipe} but the launcher asks for {asked}, expected the same. "

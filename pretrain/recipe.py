@@ -51,7 +51,7 @@ class Train(BaseModel, frozen=True, extra="forbid", strict=True):
     """Passes over the training split."""
     tokens: int | None = Field(default=None, ge=1)
     """Tokens trained on, padding not counted."""
-    hours: float | None = Field(default=None, gt=0.0)
+    hours: float | None = Field(default=None, gt=0.0, validate_default=True)
     """Hours of training, those before a resume included."""
     batch_size: int = Field(ge=1)
     """Examples of one update, over all processes and micro-batches."""
@@ -250,7 +250,7 @@ def check_world_size(recipe: Recipe, num_processes: int) -> None:
 # the content counts, by the fingerprint of its token store, and not where its files stand.
 _NOT_TRAINING = (
     *("name", "output_dir", "cache_dir", "evaluate", "checkpoint", "log", "probes"),
-    *("corpus.files", "corpus.held_out.files"),
+    *("corpus.files", "corpus.held_out.files", "corpus.license"),
     *("train.micro_batch_size", "train.gradient_checkpointing", "train.compile"),
 )
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from objectives.objective import Objective
 from pretrain.assembly import build_objective, load_objective, prepared_store, save_model
 from pretrain.batches import Examples
 from pretrain.card import write_card
@@ -29,6 +28,8 @@ from pretrain.metrics import MetricsLog, check_trackers
 from pretrain.processes import Processes
 from pretrain.recipe import Recipe, RecipeError, check_world_size, differing_keys, read_recipe
 from pretrain.signals import Interrupted, Signals
+from probes import PROBES
+from probes.report import write_report
 from tokenization.store import TokenStore
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate")
@@ -60,7 +61,11 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
     processes.on_main(lambda: prepared_store(recipe))
     store = prepared_store(recipe)
     checkpoint = processes.broadcast(processes.on_main(lambda: _starting_point(recipe, launch, store)))
-    held_out = HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length) if store.held_out.num_tokens else None
+    held_out = (
+        HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length)
+        if store.held_out.num_tokens
+        else None
+    )
     if held_out is None:
         logger.info("no document is held out, so nothing will be evaluated")
 
@@ -79,7 +84,9 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
     optimizers = recipe.optimizer.build(objective)
     if checkpoint is not None:
         load_optimizers(optimizers, objective, checkpoint / "state")
-    examples = Examples(store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed)
+    examples = Examples(
+        store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
+    )
     examples.plan(progress.epoch)
     loop = Loop(recipe, processes, objective, examples, optimizers, progress)
 
@@ -124,7 +131,7 @@ class Run:
             if status := loop.step(self.signals.received):
                 if saved != progress.step and progress.step:
                     self._save()
-                raise Interrupted(status)
+                raise Interrupted(status, f"step {progress.step} is saved" if progress.step else "nothing was trained yet")
             share = loop.share()
             if progress.step % recipe.log.every_steps == 0 or share >= 1.0:
                 self._write_metrics(share)
@@ -140,9 +147,11 @@ class Run:
             self.log.close()
 
     def hand_over(self) -> None:
-        """Write the finished model: the best checkpoint's where the recipe names a metric, else the last one's."""
+        """Write the finished model: the best checkpoint's where the recipe names a metric, else the last one's. Probe it."""
         self.processes.on_main(self._export)
         self.signals.deferred = False
+        if self.recipe.probes:
+            self.processes.on_main(self._probe)
 
     def _write_metrics(self, share: float) -> None:
         line = self.loop.metrics()
@@ -188,13 +197,22 @@ class Run:
     def _export(self) -> None:
         source = self.checkpoints.best(self.recipe.checkpoint.best) or self.checkpoints.newest_valid()
         if source is None:
-            raise CheckpointError(f"{self.checkpoints.folder} holds no valid checkpoint, expected one at the end of a run. Launch again.")
+            raise CheckpointError(
+                f"{self.checkpoints.folder} holds no valid checkpoint, expected one at the end of a run. Launch again."
+            )
         target, partial = self.recipe.run_dir / "model", self.recipe.run_dir / ".model.partial"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(source / "model", partial)
         write_card(partial, self.recipe, self.store, read_progress(source))
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
+
+
+    def _probe(self) -> None:
+        for name in self.recipe.probes:
+            logger.info("probe %s", name)
+            PROBES[name].run([self.recipe.run_dir])
+        logger.info("report: %s", write_report(self.recipe.run_dir))
 
 
 def _is_due(step: int, every_steps: int | None) -> bool:
@@ -227,7 +245,9 @@ def _starting_point(recipe: Recipe, launch: Launch, store: TokenStore) -> Path |
     if checkpoint is None:
         return None
     differences = differing_keys(read_recipe(checkpoint / "recipe.yaml"), recipe)
-    if read_progress(checkpoint)["store"] != store.fingerprint and not any(d.startswith(("corpus", "tokenizer")) for d in differences):
+    if read_progress(checkpoint)["store"] != store.fingerprint and not any(
+        d.startswith(("corpus", "tokenizer")) for d in differences
+    ):
         differences.append("corpus: its files have other content now")
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)
@@ -256,5 +276,3 @@ def _announce(run: Run, checkpoint: Path | None) -> None:
     if checkpoint is not None:
         logger.info("going on from %s", checkpoint)
 
-
-__all__ = ["Launch", "Run", "train", "Objective"]

@@ -52,7 +52,7 @@ class _WarmUp(BaseModel, frozen=True, extra="forbid"):
     def _progress(self, step: int, share: float) -> float:
         """Share done, in 0..1, of the part of the run that follows the warm-up."""
         warmup_share = self.warmup_steps * share / step if step else 0.0  # steps in all are step / share
-        return (share - warmup_share) / (1.0 - warmup_share) if warmup_share < 1.0 else 1.0
+        return min(1.0, max(0.0, (share - warmup_share) / (1.0 - warmup_share))) if warmup_share < 1.0 else 1.0
 
 
 class Linear(_WarmUp, frozen=True, extra="forbid"):
@@ -83,7 +83,7 @@ class BertLinear(_WarmUp, frozen=True, extra="forbid"):
         return self
 
     def _after_warmup(self, step: int, share: float) -> float:
-        return 1.0 - ((1.0 - share) * self.start_fraction + share * self.end_fraction)
+        return max(0.0, 1.0 - ((1.0 - share) * self.start_fraction + share * self.end_fraction))
 
 
 class Trapezoidal(_WarmUp, frozen=True, extra="forbid"):

@@ -9,8 +9,8 @@ STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}  # 128 + the signal's number,
 class Interrupted(Exception):
     """The run was asked to end and has saved what it had."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"exit status {status}")
+    def __init__(self, status: int, saved: str) -> None:
+        super().__init__(f"interrupted; {saved}")
         self.status = status
 
 

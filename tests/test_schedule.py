@@ -85,7 +85,9 @@ def test_two_runs_over_parts_of_the_bert_line_have_the_rates_of_one_run() -> Non
 
 
 def test_a_line_without_length_is_refused() -> None:
-    with pytest.raises(ValidationError, match="got start_fraction 0.9 and end_fraction 0.5, expected start_fraction <"):
+    with pytest.raises(
+        ValidationError, match=r"got start_fraction 0.9 and end_fraction 0.5, expected start_fraction <"
+    ):
         BertLinear(start_fraction=0.9, end_fraction=0.5)
 
 
@@ -103,22 +105,22 @@ def test_without_a_warmup_the_first_update_has_the_peak(name: str) -> None:
 @all_schedules
 def test_the_rate_falls_to_zero_at_the_end_unless_it_is_constant(name: str) -> None:
     end = factors(ENTRIES[name](NUM_WARMUP_STEPS))[-1]
-    assert end == (1.0 if name == "constant" else pytest.approx(0.0, abs=EXACT))
+    assert end == (1.0 if name == "constant" else 0.0)
 
 
 @all_schedules
 @pytest.mark.parametrize("num_warmup_steps", [0, 3, 50])
 @pytest.mark.parametrize("seed", range(20))
 def test_any_course_of_a_run_keeps_the_rate_in_range(name: str, num_warmup_steps: int, seed: int) -> None:
-    """Shares as a budget of hours has them: uneven, standing still, jumping to the end, the warm-up perhaps not over."""
+    """Shares as a budget of hours has them: uneven, standing still, jumping to the end, perhaps within the warm-up."""
     generator = torch.Generator().manual_seed(seed)
     jumps = torch.rand(60, generator=generator, dtype=torch.float64) ** 8
     shares = [0.0, *(jumps.cumsum(0) / max(1.0, float(jumps.sum()))).clamp(max=1.0).tolist(), 1.0]
     schedule = ENTRIES[name](num_warmup_steps)
     rates = [schedule.factor(step, share) for step, share in enumerate(shares)]
     assert all(0.0 <= rate <= 1.0 for rate in rates)
-    if name != "constant" and num_warmup_steps < len(shares) - 1:
-        assert rates[-1] == pytest.approx(0.0, abs=EXACT)
+    if name != "constant":
+        assert rates[-1] == 0.0
 
 
 @all_schedules

@@ -430,7 +430,8 @@ logging.basicConfig(level=logging.INFO, format="%(message)s")
 from tokenization.corpus import Corpus
 from tokenization.store import prepare_store
 from tokenization.vocabulary import WordPiece
-store = prepare_store(Corpus(files=(sys.argv[1],), held_out=0.2), WordPiece(vocab_size=120), cache_dir=Path(sys.argv[2]))
+corpus = Corpus(files=(sys.argv[1],), held_out=0.2)
+store = prepare_store(corpus, WordPiece(vocab_size=120), cache_dir=Path(sys.argv[2]))
 print(store.train.num_tokens)
 """
 

@@ -233,10 +233,10 @@ def test_special_and_unused_tokens_are_not_ordinary(tmp_path: Path, kind: str) -
 
 
 def test_added_tokens_count_and_special_ones_are_special(tmp_path: Path) -> None:
-    tokenizer = _wrap(_wordpiece())
-    tokenizer.add_tokens(["wordhoard"])
-    tokenizer.add_tokens([AddedToken("[DOC]", special=True)], special_tokens=True)
-    tokenizer.save_pretrained(tmp_path)
+    bare = _wordpiece()
+    bare.add_tokens(["wordhoard"])
+    bare.add_special_tokens([AddedToken("[DOC]", special=True)])
+    _wrap(bare).save_pretrained(tmp_path)
     vocabulary = Vocabulary.from_folder(tmp_path)
     assert vocabulary.size == 13
     assert vocabulary.ordinary_ids.tolist() == [7, 8, 9, 10, 11]
@@ -273,6 +273,15 @@ def test_the_fingerprint_is_of_the_ids_and_not_of_the_way_they_were_saved(tmp_pa
     assert re.fullmatch("[0-9a-f]{64}", fingerprint)
     assert Vocabulary.from_folder(tmp_path / "again").fingerprint == fingerprint
     assert fingerprint_tokenizer(_wrap(_byte_level())) != fingerprint
+
+
+def test_loading_and_saving_again_changes_no_byte(tmp_path: Path) -> None:
+    _train(_many_ties(2000), vocab_size=200).save_pretrained(tmp_path / "first")
+    load_tokenizer(tmp_path / "first").save_pretrained(tmp_path / "again")
+    first, again = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("first", "again")
+    )
+    assert first == again
 
 
 # Existing folders ----------------------------------------------------------------------------------------------------

@@ -56,6 +56,9 @@ class Corpus(BaseModel, frozen=True, extra="forbid"):
     language: str = Field(default="en", min_length=2)
     """ISO 639 code of the language whose rules find the sentences."""
 
+    license: str | None = None
+    """Licence of the texts, such as cc0-1.0, for the model card; it changes nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

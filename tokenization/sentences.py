@@ -6,7 +6,7 @@ them, and pieces without any text are dropped.
 
 import re
 
-import sentencex  # type: ignore[import-untyped]
+import sentencex
 
 _LINE_END = re.compile(r"\r\n?")
 _PARAGRAPH_BREAK = re.compile(r"\n\s*\n")

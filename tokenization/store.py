@@ -222,7 +222,7 @@ def _fingerprint(
     content = {
         "format_version": FORMAT_VERSION,
         "versions": {library: version(library) for library in _LIBRARIES},
-        "corpus": corpus.model_dump(exclude={"files", "held_out"}),
+        "corpus": corpus.model_dump(exclude={"files", "held_out", "license"}),
         "held_out": None if isinstance(corpus.held_out, HeldOutFiles) else float(corpus.held_out),
         "files": {split: [(f.digest, f.kind) for f in getattr(files, split)] for split in SPLITS},
         "tokenizer": tokenizer.model_dump() if existing is None else fingerprint_tokenizer(existing),

@@ -163,7 +163,7 @@ def _assemble(vocab: dict[str, int], settings: WordPiece) -> PreTrainedTokenizer
     )
     tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION)
     tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         unk_token=UNK,
@@ -205,12 +205,15 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
     # Left over from whoever saved it; the tokens of a long sentence would be cut off without a word.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
+    # How it was loaded; transformers would save these as settings of the tokenizer.
+    for argument in ("is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(argument, None)
     return tokenizer
 
 
 def _load(folder: Path, loader: Any) -> PreTrainedTokenizerFast:
     try:
-        tokenizer = loader.from_pretrained(folder, local_files_only=True)
+        tokenizer = loader.from_pretrained(folder)
     except Exception as error:  # the tokenizers library raises nothing narrower for a file that it cannot parse
         raise VocabularyError(
             f"{folder}: got a folder from which no tokenizer can be loaded ({error}).\n"

@@ -1,0 +1,44 @@
+# Every target makes .venv itself; nothing else has to be set up.
+PYTHON ?= python3
+BIN := .venv/bin
+RECIPE ?= recipes/demo.yaml
+OVERRIDES ?=
+
+.PHONY: demo test check bench golden lock clean
+.DELETE_ON_ERROR:
+
+# The exact versions of the lock file. Packages of the kit are used from this folder.
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch .venv/ready
+
+demo: .venv/ready
+	$(BIN)/accelerate launch --config_file accelerate_config.yaml -m pretrain $(RECIPE) $(OVERRIDES)
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks.training_speed
+
+# Rewrites the golden curves; the change that explains the difference shows it.
+golden: .venv/ready
+	$(BIN)/python -m tests.golden
+
+# The lock file from the bounds of pyproject.toml, in a fresh environment.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet "setuptools>=77" wheel torch==2.13.0
+	.venv-lock/bin/python -m pip install --quiet --no-build-isolation ".[dev]"
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude clozekit | sed 's/+cpu$$//' > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock cache runs

@@ -1,0 +1,59 @@
+"""What every command shares: how it ends, and which errors are the user's."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+import transformers
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from encoders.config import EncoderError
+from objectives.rows import ExamplesError
+from pretrain.checkpoint import CheckpointError
+from pretrain.loop import TrainingError
+from pretrain.metrics import MetricsError
+from pretrain.processes import LaunchError
+from pretrain.recipe import RecipeError
+from pretrain.signals import Interrupted, Signals
+from probes.probe import ProbeError
+from tokenization.corpus import CorpusError
+from tokenization.store import StoreError
+from tokenization.vocabulary import VocabularyError
+
+USER_MISTAKES = (
+    CheckpointError,
+    CorpusError,
+    EncoderError,
+    ExamplesError,
+    LaunchError,
+    MetricsError,
+    ProbeError,
+    RecipeError,
+    StoreError,
+    TrainingError,
+    VocabularyError,
+)
+MISTAKE = 2
+
+
+def guarded(work: Callable[[Signals], None]) -> int:
+    """Do a command's work and give its exit status.
+
+    0 done; 2 the user's mistake, said in one message on standard error; 143 after SIGTERM, 130 after SIGINT.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    disable_progress_bars()
+    signals = Signals()
+    signals.install()
+    try:
+        work(signals)
+    except USER_MISTAKES as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
+    except Interrupted as interruption:
+        print(f"{interruption}; launch the same command to go on", file=sys.stderr)
+        return interruption.status
+    return 0
