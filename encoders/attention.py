@@ -17,7 +17,7 @@ _EAGER_UP_TO = 256  # tokens: on a CPU the fused kernel's backward pass is the s
 
 
 def attention_kernel(device: torch.device, max_seq_length: int) -> str:
-    """Name of transformers' attention implementation to train with: plain products for short rows on a CPU, else sdpa."""
+    """Transformers' attention implementation to train with: plain products for short rows on a CPU, else sdpa."""
     return "eager" if device.type == "cpu" and max_seq_length <= _EAGER_UP_TO else "sdpa"
 
 
@@ -28,7 +28,8 @@ def attention_inputs(
 
     Args:
         attention_mask: (B, L) 1 at tokens, 0 at padding.
-        position_ids: (B, L) positions that restart at 0 with each piece of a packed row, or None where a row is one piece.
+        position_ids: (B, L) positions that restart at 0 with each piece of a packed row, or None where a row is one
+            piece.
         dtype: of the hidden states, which the bias is added to.
     """
     if position_ids is None:

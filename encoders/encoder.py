@@ -1,8 +1,9 @@
 """The networks: transformers' own classes, asked for hidden states and logits apart.
 
-A transformers model computes the logits of all positions; pretraining needs those of the targets only. An Encoder holds
-the whole transformers model (so saving is save_pretrained) and gives access to its parts. What no transformers class has
-(a pooler and a next-sentence head on ModernBERT) is ours and saved beside the model as `extra_heads.safetensors`.
+A transformers model computes the logits of all positions; pretraining needs those of the targets only. An Encoder
+holds the whole transformers model (so saving is save_pretrained) and gives access to its parts. What no transformers
+class has (a pooler and a next-sentence head on ModernBERT) is ours and saved beside the model as
+`extra_heads.safetensors`.
 """
 
 # B rows, L tokens per row, M vectors, D hidden size, V vocabulary
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -188,10 +190,16 @@ def load_encoder(
             f"{folder} has no model.safetensors; expected weights as safetensors (pickled weights can run code and are "
             "not read). Save the model again with save_pretrained."
         )
-    model, info = families[config.model_type].from_pretrained(
-        folder, attn_implementation=attention, dtype=torch.float32, use_safetensors=True, local_files_only=True,
-        output_loading_info=True,
-    )  # fmt: skip
+    try:
+        model, info = families[config.model_type].from_pretrained(
+            folder, attn_implementation=attention, dtype=torch.float32, use_safetensors=True, local_files_only=True,
+            output_loading_info=True, ignore_mismatched_sizes=True,
+        )  # fmt: skip
+    except (OSError, SafetensorError) as error:
+        raise _unfit(folder, str(error)) from error
+    if info["mismatched_keys"]:
+        name, found, expected = min(info["mismatched_keys"])
+        raise _unfit(folder, f"{name} is {tuple(found)}, not {tuple(expected)}")
     missing = sorted(info["missing_keys"])
     if isinstance(config, BertConfig):
         if num_positions is not None and num_positions > config.max_position_embeddings:
@@ -201,7 +209,10 @@ def load_encoder(
         return ModernBertEncoder(model, None), missing
     head = _sentence_head(config)
     if (folder / EXTRA_HEADS).exists():
-        head.load_state_dict(load_file(folder / EXTRA_HEADS))
+        try:
+            head.load_state_dict(load_file(folder / EXTRA_HEADS))
+        except (RuntimeError, OSError, SafetensorError) as error:
+            raise _unfit(folder, f"{EXTRA_HEADS}: {error}") from error
     else:
         missing += sorted(head.state_dict())
     return ModernBertEncoder(model, head), missing
@@ -223,7 +234,15 @@ def _extend_positions(model: PreTrainedModel, num_positions: int) -> None:
     model.config.max_position_embeddings = num_positions
 
 
+def _unfit(folder: Path, reason: str) -> EncoderError:
+    return EncoderError(
+        f"{folder} has weights that do not fit ({' '.join(reason.split())}); expected all weights of the model that "
+        "its config.json describes. Save the model again with save_pretrained, or name another folder."
+    )
+
+
 def _unknown_family(config: PreTrainedConfig, where: str) -> EncoderError:
     return EncoderError(
-        f"{where} holds a {config.model_type} model; expected bert or modernbert. Use a folder of one of these families."
+        f"{where} holds a {config.model_type} model; expected bert or modernbert. "
+        "Use a folder of one of these families."
     )

@@ -1,9 +1,9 @@
 """Which positions of a row are targets of masked language modelling, and what stands in their place.
 
 Source: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), section 3.1 and appendix C.2. Differs from the
-reference code: the count of targets is unbiased (the mean over rows is exactly `mlm_probability` of the maskable tokens,
-which leave out [CLS], [SEP] and padding) where the original rounds the share of the whole row; replacements are drawn
-from ordinary tokens, where the original also draws special ones; masks are drawn anew in every epoch.
+reference code: the count of targets is unbiased (the mean over rows is exactly `mlm_probability` of the maskable
+tokens, which leave out [CLS], [SEP] and padding) where the original rounds the share of the whole row; replacements
+are drawn from ordinary tokens, where the original also draws special ones; masks are drawn anew in every epoch.
 """
 
 # B rows, L tokens per row
@@ -58,7 +58,8 @@ class TokenMasking(BaseModel, frozen=True, extra="forbid"):
         total = self.mask_replace_prob + self.random_replace_prob
         if total > 1.0 + 1e-9:
             raise ValueError(
-                f"mask_replace_prob + random_replace_prob = {total:g}, expected at most 1; what is left over is kept unchanged"
+                f"mask_replace_prob + random_replace_prob = {total:g}, expected at most 1; "
+                "what is left over is kept unchanged"
             )
         return self
 
@@ -70,7 +71,8 @@ class TokenMasking(BaseModel, frozen=True, extra="forbid"):
             indices: (B,) int64 number of each row in its epoch; with seed and epoch the only source of randomness.
 
         Returns:
-            Masked, with max(1, floor(p n + u)) targets in a row of n maskable tokens, u uniform and keyed like the mask.
+            Masked, with max(1, floor(p n + u)) targets in a row of n maskable tokens, u uniform and keyed like the
+            mask.
 
         Raises:
             ValueError: a row has no token that may be masked.

@@ -52,8 +52,8 @@ class SentencePairs(BaseModel, frozen=True, extra="forbid", strict=True):
         """
         if split.num_documents < 2:
             raise ExamplesError(
-                f"got {split.num_documents} document to cut into sentence pairs, expected at least 2: a random B must come "
-                "from another document. Separate documents by a blank line (.txt) or by rows (.jsonl), or use "
+                f"got {split.num_documents} document to cut into sentence pairs, expected at least 2: a random B must "
+                "come from another document. Separate documents by a blank line (.txt) or by rows (.jsonl), or use "
                 "examples.name: packed."
             )
         max_tokens = self.max_seq_length - _NUM_SPECIAL
@@ -82,7 +82,7 @@ class SentencePairs(BaseModel, frozen=True, extra="forbid", strict=True):
         )
 
     def _bounds(self, offsets: Ints, *, seed: int, epoch: int) -> Ints:
-        """(N + 1,) where chunks start, in tokens, and the end: each document is cut into chunks of the drawn lengths."""
+        """(N + 1,) where chunks start, in tokens, and the end; each document is cut into chunks of drawn lengths."""
         lengths = self._lengths(Key(seed, epoch, "pairs.short"), Key(seed, epoch, "pairs.length"))
         # A document's first chunk varies between half and full, so that every epoch has boundaries of its own.
         openings = (1.0 + uniforms(Key(seed, epoch, "pairs.first"), np.arange(len(offsets) - 1))) / 2
@@ -167,8 +167,8 @@ def _between_words(bounds: Ints, split: TokenSplit, vocabulary: Vocabulary) -> I
 def _split_chunks(bounds: Ints, split: TokenSplit, vocabulary: Vocabulary, key: Key) -> tuple[Ints, Ints, Ints]:
     """Token bounds (start, middle, end) of the chunks: A before the middle, B from it on.
 
-    The middle is a random start of a sentence, else of a word. A chunk of a single word cannot be a pair; it is left out,
-    counted and logged.
+    The middle is a random start of a sentence, else of a word. A chunk of a single word cannot be a pair; it is left
+    out, counted and logged.
     """
     start, end = bounds[:-1], bounds[1:]
     sentences = np.asarray(split.sentence_offsets)
@@ -195,7 +195,7 @@ def _split_chunks(bounds: Ints, split: TokenSplit, vocabulary: Vocabulary, key: 
 
 
 def _exchanged(document: Ints, b_length: Ints, *, seed: int, epoch: int) -> tuple[Ints, Ints]:
-    """Pairs of chunks that exchange their Bs: of different documents, with Bs of like length, half of all chunks in sum.
+    """Pairs of chunks that exchange their Bs: of different documents, with Bs of like length, half of all in sum.
 
     Partners are sought among Bs of equal length, then among the nearest few in the order of length, then among all.
     """

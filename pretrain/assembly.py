@@ -1,4 +1,4 @@
-"""What a recipe is made into: the token store, the objective around its encoder, and a model folder that others load."""
+"""What a recipe is made into: the token store, the objective around its encoder, a model folder that others load."""
 
 import logging
 from pathlib import Path
@@ -23,7 +23,7 @@ def prepared_store(recipe: Recipe) -> TokenStore:
 
 
 def build_objective(recipe: Recipe, store: TokenStore, *, device: torch.device) -> Objective:
-    """The recipe's objective with the weights that a run starts from, on the host; a pure function of recipe and folder.
+    """The recipe's objective with the weights that a run starts from, on the host, as recipe and folder decide.
 
     Args:
         device: where it will train, which decides the attention kernel.
@@ -82,8 +82,8 @@ def _check_folder(folder: Path, encoder: Encoder, store: TokenStore, length: int
     config = encoder.model.config
     if config.max_position_embeddings < length:
         raise EncoderError(
-            f"{folder} has {config.max_position_embeddings} positions, expected at least examples.max_seq_length = {length}. "
-            "Lower that, or set encoder.extend_positions: true (BERT only)."
+            f"{folder} has {config.max_position_embeddings} positions, expected at least examples.max_seq_length = "
+            f"{length}. Lower that, or set encoder.extend_positions: true (BERT only)."
         )
     other = load_tokenizer(folder).get_vocab() if (folder / "tokenizer.json").exists() else None
     ours = load_tokenizer(store.tokenizer_path).get_vocab()

@@ -47,7 +47,8 @@ pipeline("fill-mask", model="PATH")("The cat sat on the {{ mask }}.")
 {% if pooler %}
 `pooler_output` of `AutoModel` was trained with next-sentence prediction.
 {% else %}
-No pooler of transformers' own was trained: where `AutoModel` has one (BERT), its weights are random. Use the hidden states.
+No pooler of transformers' own was trained: where `AutoModel` has one (BERT), its weights are random.
+Use the hidden states.
 {% endif %}
 {% if extra_heads %}
 The next-sentence head is in `extra_heads.safetensors`, which transformers leaves unread.
@@ -91,4 +92,3 @@ def write_card(folder: Path, recipe: Recipe, store: TokenStore, progress: dict[s
         extra_heads=(folder / EXTRA_HEADS).exists(),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
-

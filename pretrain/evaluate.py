@@ -58,8 +58,8 @@ def evaluate(path: Path, recipe_path: Path | None, overrides: Sequence[str] = ()
     lost = [name for name in missing if not any(part in name for part in _SENTENCE_HEAD)]
     if lost:
         raise EncoderError(
-            f"{scored.model} lacks {', '.join(lost[:4])}, expected a model with a masked-language-modelling head. Name a "
-            "folder that was saved with one, such as a run's model folder."
+            f"{scored.model} lacks {', '.join(lost[:4])}, expected a model with a masked-language-modelling head. Name "
+            "a folder that was saved with one, such as a run's model folder."
         )
     terms = tuple(term for term in recipe.objective.terms if term != "nsp" or not missing)
     held_out = HeldOut(store, terms, max_seq_length=recipe.examples.max_seq_length)

@@ -1,7 +1,7 @@
 """Held-out losses on frozen examples and masks: the same at every evaluation and in every run over a corpus.
 
-Whatever a recipe trains with, masked language modelling is scored on every held-out document, each token once, in packed
-rows with BERT's own masking (15 %, 80/10/10), so that numbers of different recipes can be compared.
+Whatever a recipe trains with, masked language modelling is scored on every held-out document, each token once, in
+packed rows with BERT's own masking (15 %, 80/10/10), so that numbers of different recipes can be compared.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import torch
 from objectives.masking import TokenMasking
 from objectives.objective import Objective
 from objectives.packed import Packed
-from objectives.rows import Cutting
+from objectives.rows import Cutting, ExamplesError
 from objectives.sentence_pairs import SentencePairs
 from pretrain.batches import Examples, in_order
 from pretrain.processes import Processes
@@ -38,7 +38,12 @@ class HeldOut:
             for term in terms
         }
         for examples in self._examples.values():
-            examples.plan(_EPOCH)
+            try:
+                examples.plan(_EPOCH)
+            except ExamplesError as error:
+                raise ExamplesError(
+                    f"the held-out documents cannot be evaluated: {error} See corpus.held_out."
+                ) from error
 
     def measure(self, objective: Objective, processes: Processes, *, micro_batch_size: int) -> dict[str, float]:
         """Score an objective: {eval/<term>_nats, eval/accuracy/<term>}, each from sums over all processes."""

@@ -1,7 +1,7 @@
 """The training loop: one optimizer step after another until the budget is spent, read from top to bottom.
 
-Differs from transformers' Trainer: the counts of all micro-batches and ranks are added up before a step and each term of
-the loss is divided once by its global count, so the gradient does not depend on how the batch was cut up.
+Differs from transformers' Trainer: the counts of all micro-batches and ranks are added up before a step and each term
+of the loss is divided once by its global count, so the gradient does not depend on how the batch was cut up.
 """
 
 import logging

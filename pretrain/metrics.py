@@ -44,7 +44,7 @@ def check_trackers(recipe: Recipe) -> None:
 
 
 class MetricsLog:
-    """The main process's record of a run. Lines of steps after `step`, left by a run that was cut off, are taken out."""
+    """The main process's record of a run; lines of steps after `step`, left by a run cut off, are taken out."""
 
     def __init__(self, run_dir: Path, *, step: int, description: str) -> None:
         self.path = run_dir / "metrics.jsonl"

@@ -1,8 +1,8 @@
 """The optimizers that a recipe can name, as torch optimizers over an encoder's parameters.
 
-Sources: AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101); BERT's AdamWeightDecayOptimizer (Devlin et
-al. 2019, appendix A.2, and optimization.py of its code), which is AdamW without bias correction; Muon (Jordan et al. 2024,
-https://kellerjordan.github.io/posts/muon/). Biases and norms are never decayed.
+Sources: AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101); BERT's AdamWeightDecayOptimizer (Devlin
+et al. 2019, appendix A.2, and optimization.py of its code), which is AdamW without bias correction; Muon (Jordan et
+al. 2024, https://kellerjordan.github.io/posts/muon/). Biases and norms are never decayed.
 """
 
 import itertools
@@ -83,8 +83,8 @@ class Muon(BaseModel, frozen=True, extra="forbid", strict=True):
     nesterov: bool = True
     newton_schulz_steps: int = Field(5, ge=1, lt=100)
     newton_schulz_dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Precision of the iteration. With bfloat16 results are bitwise the same only at an unchanged layout of processes and
-    micro-batches; with float32 layouts agree to 1e-5."""
+    """Precision of the iteration. With bfloat16 results are bitwise the same only at an unchanged layout of processes
+    and micro-batches; with float32 layouts agree to 1e-5."""
     adjust_learning_rate: Literal["original", "match_rms_adamw"] = "original"
     """How the rate follows a matrix's shape: sqrt(max(1, rows / columns)), or 0.2 sqrt(max(rows, columns))."""
     beta1: float = Field(0.9, ge=0.0, lt=1.0)
@@ -150,7 +150,7 @@ class AdamWithoutBiasCorrection(Optimizer):
 
 
 class Float32Muon(torch.optim.Muon):
-    """torch.optim.Muon with the Newton-Schulz iteration in float32 instead of bfloat16, and the same arithmetic otherwise."""
+    """torch.optim.Muon with the Newton-Schulz iteration in float32 instead of bfloat16, otherwise the same."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

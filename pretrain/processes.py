@@ -173,8 +173,8 @@ def _check_launcher() -> None:
     # accelerate sets an address for the processes to meet at and then, without GPUs, starts a single one in silence.
     if "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ and "ACCELERATE_MIXED_PRECISION" in os.environ:
         raise LaunchError(
-            "the accelerate configuration asks for several processes but only one was started, which is what accelerate "
-            "launch does without GPUs. For two CPU processes use\n"
+            "the accelerate configuration asks for several processes but only one was started, which is what "
+            "accelerate launch does without GPUs. For two CPU processes use\n"
             "  ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 -m pretrain RECIPE\n"
             "or set num_processes to 1."
         )

@@ -1,4 +1,4 @@
-"""A run from start to finish: what a recipe needs is made, training goes on from where it stands, the model is handed over."""
+"""A run from start to finish: all that a recipe needs is made, training goes on, the model is handed over."""
 
 import json
 import logging
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from objectives.objective import Objective
 from pretrain.assembly import build_objective, load_objective, prepared_store, save_model
 from pretrain.batches import Examples
 from pretrain.card import write_card
@@ -54,22 +55,31 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
         RecipeError, LaunchError, CorpusError, ...: a user's mistake, in words.
         Interrupted: a signal ended the run; its checkpoint is written.
     """
-    # ------------------------------------------------------------------------------------------------ processes and data
     check_trackers(recipe)
     processes = Processes.start(recipe.train.mixed_precision, trackers=recipe.log.trackers, folder=recipe.run_dir)
-    check_world_size(recipe, processes.world_size)
-    processes.on_main(lambda: prepared_store(recipe))
-    store = prepared_store(recipe)
+    try:
+        check_world_size(recipe, processes.world_size)
+        run = _assembled(recipe, launch, signals, processes)
+        run.go_on()
+        run.hand_over()
+    finally:
+        processes.leave()
+    return recipe.run_dir
+
+
+def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Processes) -> "Run":
+    # -------------------------------------------------------------------------------------------------------- the data
+    path = processes.broadcast(processes.on_main(lambda: prepared_store(recipe).path))
+    # A node that does not share the main one's disk prepares a store of its own.
+    store = TokenStore.open(path) if path is not None and path.exists() else prepared_store(recipe)
     checkpoint = processes.broadcast(processes.on_main(lambda: _starting_point(recipe, launch, store)))
-    held_out = (
-        HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length)
-        if store.held_out.num_tokens
-        else None
-    )
-    if held_out is None:
+    held_out = None
+    if store.held_out.num_tokens:
+        held_out = HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length)
+    else:
         logger.info("no document is held out, so nothing will be evaluated")
 
-    # ------------------------------------------------------------------------------------------------ network and optimizer
+    # ------------------------------------------------------------------------------------------- network and optimizer
     if checkpoint is None:
         objective, progress = build_objective(recipe, store, device=processes.device), Progress()
     else:
@@ -79,23 +89,20 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
         objective.encoder.model.gradient_checkpointing_enable()
     if recipe.train.compile:
         objective.encoder.model.base_model.compile()
-    objective.to(processes.device)
-    objective.train()
+    objective.to(processes.device).train()
     optimizers = recipe.optimizer.build(objective)
     if checkpoint is not None:
         load_optimizers(optimizers, objective, checkpoint / "state")
+        if processes.accelerator.scaler is not None:
+            processes.accelerator.scaler.load_state_dict(read_progress(checkpoint)["gradient_scaler"])
     examples = Examples(
         store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
     )
     examples.plan(progress.epoch)
     loop = Loop(recipe, processes, objective, examples, optimizers, progress)
-
-    # ------------------------------------------------------------------------------------------------ until the budget is spent
-    run = Run(recipe, processes, store, loop, held_out, signals)
-    _announce(run, checkpoint)
-    run.go_on()
-    run.hand_over()
-    return recipe.run_dir
+    if processes.is_main:
+        _announce(recipe, processes, objective, checkpoint)
+    return Run(recipe, processes, store, loop, held_out, signals)
 
 
 class Run:
@@ -114,6 +121,7 @@ class Run:
         self.loop, self.held_out, self.signals = loop, held_out, signals
         self.checkpoints = Checkpoints(recipe.run_dir)
         self.evaluation: dict[str, float] = {}
+        """Held-out metrics of the step that is done, if it was evaluated."""
         self.log: MetricsLog | None = None
         if processes.is_main:
             recipe.run_dir.mkdir(parents=True, exist_ok=True)
@@ -123,38 +131,47 @@ class Run:
                 self.log.track(processes.accelerator, recipe)
 
     def go_on(self) -> None:
-        """Train until the budget is spent or a signal ends it."""
-        recipe, loop, progress = self.recipe, self.loop, self.loop.progress
+        """Train until the budget is spent.
+
+        Raises:
+            Interrupted: a signal to any process ended it; the step that was done is saved.
+        """
         self.signals.deferred = True
-        evaluated = saved = progress.step if self.checkpoints.all() else -1
-        while (share := loop.share()) < 1.0:
+        try:
+            self._train()
+        finally:
+            if self.log is not None:
+                self.log.close()
+
+    def _train(self) -> None:
+        recipe, loop, progress = self.recipe, self.loop, self.loop.progress
+        saved = progress.step  # what a resumed run starts from is saved, and at step 0 there is nothing to save
+        if loop.share() >= 1.0:
+            logger.info("%s is trained already; --fresh starts again", recipe.name)
+        while loop.share() < 1.0:
             if status := loop.step(self.signals.received):
-                if saved != progress.step and progress.step:
+                if saved != progress.step:
                     self._save()
-                raise Interrupted(status, f"step {progress.step} is saved" if progress.step else "nothing was trained yet")
-            share = loop.share()
-            if progress.step % recipe.log.every_steps == 0 or share >= 1.0:
-                self._write_metrics(share)
-            if _is_due(progress.step, recipe.evaluate.every_steps) or share >= 1.0:
+                raise Interrupted(status, f"step {progress.step} is saved" if progress.step else "no step was done yet")
+            is_last = loop.share() >= 1.0
+            if is_last or _is_due(progress.step, recipe.log.every_steps):
+                self._write_metrics()
+            if is_last or _is_due(progress.step, recipe.evaluate.every_steps):
                 self._evaluate()
-                evaluated = progress.step
-            if _is_due(progress.step, recipe.checkpoint.every_steps) or share >= 1.0:
+            if is_last or _is_due(progress.step, recipe.checkpoint.every_steps):
                 self._save()
                 saved = progress.step
-        if evaluated < 0:
-            logger.info("nothing left to train")
-        if self.log is not None:
-            self.log.close()
+            self.evaluation = {}
 
     def hand_over(self) -> None:
-        """Write the finished model: the best checkpoint's where the recipe names a metric, else the last one's. Probe it."""
+        """Write the finished model, which is the best checkpoint's where the recipe names a metric, and probe it."""
         self.processes.on_main(self._export)
         self.signals.deferred = False
         if self.recipe.probes:
             self.processes.on_main(self._probe)
 
-    def _write_metrics(self, share: float) -> None:
-        line = self.loop.metrics()
+    def _write_metrics(self) -> None:
+        line, share = self.loop.metrics(), min(1.0, self.loop.share())
         if self.log is not None:
             elapsed = self.loop.progress.elapsed_seconds
             self.log.write(self.loop.progress.step, line)
@@ -174,9 +191,8 @@ class Run:
 
     def _save(self) -> None:
         self.processes.on_main(lambda: self.checkpoints.write(self.loop.progress.step, self._fill))
-        self.processes.on_main(
-            lambda: self.checkpoints.prune(keep=self.recipe.checkpoint.keep, best=self.recipe.checkpoint.best)
-        )
+        keep, best = self.recipe.checkpoint.keep, self.recipe.checkpoint.best
+        self.processes.on_main(lambda: self.checkpoints.prune(keep=keep, best=best))
 
     def _fill(self, folder: Path) -> None:
         save_model(self.loop.objective.encoder, self.store.tokenizer_path, folder / "model")
@@ -206,7 +222,6 @@ class Run:
         write_card(partial, self.recipe, self.store, read_progress(source))
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
-
 
     def _probe(self) -> None:
         for name in self.recipe.probes:
@@ -252,8 +267,9 @@ def _starting_point(recipe: Recipe, launch: Launch, store: TokenStore) -> Path |
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)
         raise RecipeError(
-            f"{checkpoint} was trained by another recipe, expected the same in all that changes the training. It differs in\n"
-            f"{listed}\nTake the changes back, give the run another name, or launch with --fresh to start again."
+            f"{checkpoint} was trained by another recipe, expected the same in all that changes the training. It "
+            f"differs in\n{listed}\n"
+            "Take the changes back, give the run another name, or launch with --fresh to start again."
         )
     return checkpoint
 
@@ -263,16 +279,12 @@ def _progress_of(checkpoint: Path) -> Progress:
     return Progress(**{name: stored[name] for name in Progress.__dataclass_fields__})
 
 
-def _announce(run: Run, checkpoint: Path | None) -> None:
-    if not run.processes.is_main:
-        return
-    processes, objective = run.processes, run.loop.objective
+def _announce(recipe: Recipe, processes: Processes, objective: Objective, checkpoint: Path | None) -> None:
     count = sum(parameter.numel() for parameter in objective.parameters())
     logger.info(
         "%s: %s parameters, %d process%s on %s, mixed precision %s, %d threads each",
-        run.recipe.name, f"{count:,}", processes.world_size, "es" if processes.world_size > 1 else "",
+        recipe.name, f"{count:,}", processes.world_size, "es" if processes.world_size > 1 else "",
         processes.device.type, processes.mixed_precision, torch.get_num_threads(),
     )  # fmt: skip
     if checkpoint is not None:
         logger.info("going on from %s", checkpoint)
-

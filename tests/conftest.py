@@ -25,7 +25,7 @@ settings.load_profile("same every time")
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """WordPiece of 40 words and 20 continuing pieces, the special tokens scattered so that no test leans on their ids."""
+    """WordPiece of 40 words and 20 continuing pieces; special tokens are scattered, so that no law leans on their ids."""
     names = [f"w{i}" for i in range(40)] + [f"##p{i}" for i in range(20)] + ["[unused0]"]
     for place, token in ((0, "[unused1]"), (7, "[PAD]"), (13, "[MASK]"), (30, "[CLS]"), (31, "[UNK]"), (62, "[SEP]")):
         names.insert(place, token)

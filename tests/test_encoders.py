@@ -1,4 +1,4 @@
-"""Laws of the encoders: they are transformers' own models, packed rows and padding change nothing, folders come back."""
+"""Laws of the encoders: transformers' own models, on which packing and padding change nothing; folders come back."""
 
 # B rows, L tokens per row
 
@@ -314,9 +314,7 @@ def test_extended_positions_begin_with_the_table_that_was_there(vocabulary: Voca
     ids = torch.randint(14, 30, (2, 150))
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
     with torch.no_grad():
-        torch.testing.assert_close(
-            model.eval()(**batch).logits, _logits(loaded.eval(), batch), atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(model.eval()(**batch).logits, _logits(loaded.eval(), batch), atol=1e-5, rtol=1e-5)
     short = {key: value[:, :64] for key, value in batch.items()}
     torch.testing.assert_close(_logits(loaded, short), _logits(encoder, short), atol=1e-5, rtol=1e-5)
 
@@ -372,9 +370,7 @@ def test_pickled_weights_are_refused(vocabulary: Vocabulary, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("damage", ["cut", "empty", "of another size"])
-def test_weights_that_do_not_fit_are_refused(
-    vocabulary: Vocabulary, tmp_path: Path, name: str, damage: str
-) -> None:
+def test_weights_that_do_not_fit_are_refused(vocabulary: Vocabulary, tmp_path: Path, name: str, damage: str) -> None:
     _build(name, vocabulary).save(tmp_path)
     weights = tmp_path / "model.safetensors"
     if damage == "of another size":

@@ -49,7 +49,9 @@ def test_every_token_is_packed_exactly_once(
 def test_each_piece_is_one_document_in_cls_and_sep_with_positions_from_zero(
     vocabulary: Vocabulary, make_split: MakeSplit, wild_documents: WildDocuments, data: st.DataObject, seed: int
 ) -> None:
-    rows = _all_rows(Packed(max_seq_length=32).plan(make_split(data.draw(wild_documents)), vocabulary, seed=seed, epoch=0))
+    rows = _all_rows(
+        Packed(max_seq_length=32).plan(make_split(data.draw(wild_documents)), vocabulary, seed=seed, epoch=0)
+    )
     assert rows.position_ids is not None
     assert rows.next_sentence_label is None
     assert not rows.token_type_ids.any()
