@@ -121,6 +121,7 @@ class _Stopwatch:
 
 
 def _trainer(bf16: bool, steps: int) -> dict[str, float]:
+    from datasets import Dataset
     from transformers import (
         BertForMaskedLM,
         DataCollatorForLanguageModeling,
@@ -158,7 +159,7 @@ def _trainer(bf16: bool, steps: int) -> dict[str, float]:
                 use_cpu=True, learning_rate=1e-3, weight_decay=0.01, report_to=[], save_strategy="no",
                 logging_strategy="no", disable_tqdm=True,
             ),
-            train_dataset=rows,
+            train_dataset=Dataset.from_list(rows),
             data_collator=DataCollatorForLanguageModeling(load_tokenizer(store.tokenizer_path), mlm_probability=0.15),
             callbacks=[clock],
         )  # fmt: skip

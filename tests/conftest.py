@@ -1,15 +1,30 @@
-"""What the tests share: a small vocabulary and corpora of a given shape, both made in memory."""
+"""What the tests share: a small vocabulary and corpora of a given shape, both in memory, and a tiny run on disk."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries are imported, which read it once
 
 import numpy as np
 import pytest
+from accelerate.state import AcceleratorState, GradientState
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
+from pretrain.assembly import build_objective, prepared_store
+from pretrain.batches import Examples
+from pretrain.loop import Loop, Progress
+from pretrain.processes import Processes
+from pretrain.recipe import Recipe, read_recipe
+from pretrain.run import Launch, train
+from pretrain.signals import Signals
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
@@ -25,7 +40,7 @@ settings.load_profile("same every time")
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """WordPiece of 40 words and 20 continuing pieces; special tokens are scattered, so that no law leans on their ids."""
+    """WordPiece of 40 words and 20 continuing pieces; special tokens scattered, so that no law leans on their ids."""
     names = [f"w{i}" for i in range(40)] + [f"##p{i}" for i in range(20)] + ["[unused0]"]
     for place, token in ((0, "[unused1]"), (7, "[PAD]"), (13, "[MASK]"), (30, "[CLS]"), (31, "[UNK]"), (62, "[SEP]")):
         names.insert(place, token)
@@ -110,6 +125,141 @@ def with_own_ids() -> Callable[[TokenSplit, Vocabulary], tuple[TokenSplit, Vocab
         )
 
     return rename
+
+
+# A tiny run on disk ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    """Commands catch signals, and accelerate keeps its state for the whole process; the next test starts anew."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    _reset_accelerate()
+
+
+@pytest.fixture(scope="session")
+def corpus_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two JSONL files of made-up English: 24 documents to train on, 6 held out."""
+    draw = random.Random(5)
+    people = "farmer teacher child sailor doctor painter neighbour singer baker driver".split()
+    things = "basket letter window river garden lamp boat table coat bridge apple wall".split()
+    verbs = "carried watched painted found left opened crossed sold mended wanted".split()
+    kinds = "old small quiet green heavy broken new tall warm bright".split()
+
+    def sentence() -> str:
+        kind, other = draw.choice(kinds), draw.choice(kinds)
+        end = draw.choice(
+            ["", " in the morning", f" near the {draw.choice(things)}", " after the rain", " and went home"]
+        )
+        return f"The {kind} {draw.choice(people)} {draw.choice(verbs)} the {other} {draw.choice(things)}{end}."
+
+    folder = tmp_path_factory.mktemp("corpus")
+    paths = folder / "train.jsonl", folder / "valid.jsonl"
+    for path, count in zip(paths, (24, 6), strict=True):
+        texts = [" ".join(sentence() for _ in range(draw.randint(5, 14))) for _ in range(count)]
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all tests, so that each token store is made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path, corpus_files: tuple[Path, Path], cache_dir: Path) -> Path:
+    """A recipe of the smallest run: BERT of 2 layers x 32, rows of 32, vocabulary 200, float32, 20 steps of 16."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        f"""\
+name: tiny
+seed: 7
+output_dir: {tmp_path / "run"}
+cache_dir: {cache_dir}
+corpus:     {{files: [{corpus_files[0]}], held_out: {{files: [{corpus_files[1]}]}}, license: cc0-1.0}}
+tokenizer:  {{name: wordpiece, vocab_size: 200}}
+examples:   {{name: sentence_pairs, max_seq_length: 32}}
+masking:    {{name: token}}
+encoder:    {{name: bert, num_hidden_layers: 2, hidden_size: 32, num_attention_heads: 2, intermediate_size: 64,
+             max_position_embeddings: 40, hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0}}
+objective:  {{name: mlm_nsp}}
+optimizer:  {{name: adamw, learning_rate: 2e-3}}
+schedule:   {{name: linear, warmup_steps: 4}}
+train:      {{steps: 20, batch_size: 16, mixed_precision: no}}
+log:        {{every_steps: 5}}
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture
+def tiny(tiny_file: Path) -> Callable[..., Recipe]:
+    """The tiny recipe with overrides."""
+    return lambda *overrides: read_recipe(tiny_file, overrides)
+
+
+@pytest.fixture(scope="session")
+def make_loop() -> Callable[[Recipe], Loop]:
+    """A recipe's loop at step 0, in this process."""
+
+    def make(recipe: Recipe) -> Loop:
+        _reset_accelerate()
+        processes = Processes.start(recipe.train.mixed_precision)
+        store = prepared_store(recipe)
+        objective = build_objective(recipe, store, device=processes.device).train()
+        examples = Examples(
+            store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
+        )
+        return Loop(recipe, processes, objective, examples, recipe.optimizer.build(objective), Progress())
+
+    return make
+
+
+class _StopAfter(Signals):
+    """Stands for a signal that comes while the step after the given one is prepared."""
+
+    def __init__(self, steps: int | None, status: int) -> None:
+        self.left, self.status = steps, status
+        super().__init__()
+
+    @property
+    def received(self) -> int:  # type: ignore[override]
+        if self.left is None:
+            return 0
+        self.left -= 1
+        return self.status if self.left < 0 else 0
+
+    @received.setter
+    def received(self, status: int) -> None:
+        assert status == 0
+
+
+@pytest.fixture(scope="session")
+def launch() -> Callable[..., Path]:
+    """Train a recipe in this process and give its run directory; `stop_after` steps a signal comes."""
+
+    def start(
+        recipe: Recipe,
+        *,
+        stop_after: int | None = None,
+        status: int = 143,
+        resume: Path | None = None,
+        fresh: bool = False,
+    ) -> Path:
+        _reset_accelerate()
+        return train(recipe, Launch(resume=resume, fresh=fresh), _StopAfter(stop_after, status))
+
+    return start
+
+
+def _reset_accelerate() -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
 
 
 def _fill(

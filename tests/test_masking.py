@@ -159,16 +159,24 @@ def test_targets_are_masked_replaced_or_kept_in_the_shares_asked_for(
 
 
 @every_masking
+@pytest.mark.parametrize(("mask_replace_prob", "random_replace_prob"), [(0.8, 0.1), (0.0, 1.0), (0.25, 0.6)])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_replacements_are_uniform_over_ordinary_tokens(name: str, vocabulary: Vocabulary, seed: int) -> None:
-    policy = _policy(name, mask_replace_prob=0.0, random_replace_prob=1.0, mlm_probability=0.5)
-    rows = _rows(vocabulary, num_rows=2000, seed=seed)
+def test_replacements_are_uniform_over_ordinary_tokens(
+    name: str, vocabulary: Vocabulary, mask_replace_prob: float, random_replace_prob: float, seed: int
+) -> None:
+    policy = _policy(
+        name, mlm_probability=0.5, mask_replace_prob=mask_replace_prob, random_replace_prob=random_replace_prob
+    )
+    original = vocabulary.ordinary_ids[20]
+    rows = np.full((2000, 100), original)
+    rows[:, 0], rows[:, -1] = vocabulary.cls_id, vocabulary.sep_id
     masked = _mask(policy, rows, vocabulary, seed=seed)
-    replacements = masked.input_ids[masked.labels != NOT_A_TARGET]
+    inputs = masked.input_ids[masked.labels != NOT_A_TARGET]
+    replacements = inputs[(inputs != vocabulary.mask_id) & (inputs != original)]
     counts = np.bincount(replacements, minlength=vocabulary.size)
-    is_ordinary = np.isin(np.arange(vocabulary.size), vocabulary.ordinary_ids)
-    assert counts[~is_ordinary].sum() == 0
-    assert stats.chisquare(counts[is_ordinary]).pvalue > SMALLEST_P
+    may_replace = np.isin(np.arange(vocabulary.size), vocabulary.ordinary_ids[vocabulary.ordinary_ids != original])
+    assert counts[~may_replace].sum() == 0
+    assert stats.chisquare(counts[may_replace]).pvalue > SMALLEST_P
 
 
 @every_masking

@@ -100,6 +100,17 @@ def test_documents_come_in_another_order_in_each_epoch(vocabulary: Vocabulary, m
     assert orders[1] != orders[2]
 
 
+def test_a_single_long_document_is_cut_at_other_places_in_each_epoch(
+    vocabulary: Vocabulary, make_split: MakeSplit, with_own_ids: WithOwnIds
+) -> None:
+    split, own = with_own_ids(make_split([[[1] * 3000]]), vocabulary)
+    openings = [
+        tuple(_all_rows(Packed(max_seq_length=64).plan(split, own, seed=0, epoch=epoch)).input_ids[1:, 1].tolist())
+        for epoch in range(10)
+    ]
+    assert len(set(openings)) >= 8
+
+
 def test_an_empty_split_is_refused(vocabulary: Vocabulary, make_split: MakeSplit) -> None:
     with pytest.raises(ExamplesError, match=r"has no token.*expected at least one sentence\. Check corpus\.files"):
         Packed(max_seq_length=32).plan(make_split([]), vocabulary, seed=0, epoch=0)

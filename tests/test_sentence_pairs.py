@@ -203,6 +203,17 @@ def test_lengths_do_not_tell_the_label(vocabulary: Vocabulary, splits: dict[str,
     assert abs(_held_out_auc(train, test) - 0.5) <= 0.02
 
 
+@pytest.mark.parametrize("max_seq_length", [128, 512])
+def test_lengths_do_not_tell_the_label_where_hardly_two_are_equal(
+    vocabulary: Vocabulary, make_corpus: MakeSplit, max_seq_length: int
+) -> None:
+    split, cutting = make_corpus(40 * max_seq_length // 128), SentencePairs(max_seq_length=max_seq_length)
+    plans = [cutting.plan(split, vocabulary, seed=0, epoch=epoch) for epoch in range(80)]
+    assert len(plans[0]) < 500
+    train, test = _lengths(plans[:40]), _lengths(plans[40:])
+    assert abs(_held_out_auc(train, test) - 0.5) <= 0.02
+
+
 def test_the_classifier_does_see_lengths_that_tell_the_label(
     vocabulary: Vocabulary, splits: dict[str, TokenSplit]
 ) -> None:
@@ -252,4 +263,6 @@ def test_a_handful_of_short_documents_is_enough(
     split = make_split([[[1] * 5, [1] * 6]] * num_documents)
     plan = SentencePairs().plan(split, vocabulary, seed=0, epoch=0)
     assert len(plan) >= num_documents
-    assert abs((plan.next_sentence_label == RANDOM).sum() - len(plan) / 2) <= 1
+    num_random = int((plan.next_sentence_label == RANDOM).sum())
+    assert num_random >= 2
+    assert abs(num_random - len(plan) / 2) <= 1
