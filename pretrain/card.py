@@ -16,7 +16,8 @@ _TEMPLATE = """\
 library_name: transformers
 pipeline_tag: fill-mask
 tags: [{{ architecture }}, pretraining, clozekit]
-license: {{ license or "other" }}
+license: other
+license_name: {{ license or "unknown" }}
 ---
 # {{ recipe.name }}
 

@@ -66,7 +66,7 @@ class Checkpoints:
         Raises:
             CheckpointError: the disk is full or refuses; the earlier checkpoints stand as they were.
         """
-        place = self.folder / f"step-{step:08d}"
+        place = self.folder / _name(step)
         writing = self.folder / f"{_WRITING}{place.name}"
         try:
             shutil.rmtree(writing, ignore_errors=True)
@@ -96,24 +96,22 @@ class Checkpoints:
         verify(place)
         return place
 
-    def prune(self, *, keep: int, best: str | None) -> None:
-        """Delete all but the newest `keep` and the best one."""
+    def prune(self, step: int, *, keep: int, best: str | None) -> None:
+        """Delete all but the newest `keep` and the best one of a run that was just saved at a step.
+
+        Those of later steps go too: they are damaged and were passed over, or `--resume` went back behind them. Left
+        there, they would push out whole ones, and the next launch would go on from a run that this one has left.
+        """
         checkpoints = self.all()
-        kept = {*checkpoints[-keep:], self.best(best)}
+        reached = [path for path in checkpoints if path.name <= _name(step)]
+        kept = {*reached[-keep:], _best(reached, best)}
         for path in checkpoints:
             if path not in kept:
                 shutil.rmtree(path)
 
     def best(self, metric: str | None) -> Path | None:
         """The checkpoint with the best value of an evaluation metric (accuracies the highest, others the lowest)."""
-        if metric is None:
-            return None
-        scored = [(read_progress(path)["evaluation"].get(metric), path) for path in self.all()]
-        known = [(value, path) for value, path in scored if value is not None]
-        if not known:
-            return None
-        pick = max if "accuracy" in metric else min
-        return pick(known, key=lambda pair: pair[0])[1]
+        return _best(self.all(), metric)
 
 
 def verify(path: Path) -> None:
@@ -164,6 +162,29 @@ def load_optimizers(optimizers: Sequence[Optimizer], module: nn.Module, folder: 
         parameter = parameters[name]
         place = tensor if key == "step" else tensor.to(parameter.device)  # torch keeps step counts where it made them
         optimizers[int(number)].state.setdefault(parameter, {})[key] = place
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _best(checkpoints: Iterable[Path], metric: str | None) -> Path | None:
+    if metric is None:
+        return None
+    scored = [(_evaluation(path).get(metric), path) for path in checkpoints]
+    known = [(value, path) for value, path in scored if value is not None]
+    if not known:
+        return None
+    pick = max if "accuracy" in metric else min
+    return pick(known, key=lambda pair: pair[0])[1]
+
+
+def _evaluation(path: Path) -> dict[str, float]:
+    try:
+        evaluation: dict[str, float] = read_progress(path)["evaluation"]
+    except (OSError, ValueError, KeyError):  # damaged
+        return {}
+    return evaluation
 
 
 def _write_manifest(folder: Path) -> None:

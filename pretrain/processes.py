@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
@@ -66,6 +67,8 @@ class Processes:
                 f"accelerate is set up for {accelerator.distributed_type.value}, expected one process, several CPU "
                 "processes or several GPUs. Set distributed_type to NO or MULTI_GPU in the accelerate configuration."
             )
+        if on_cpu:
+            _use_all_cores()
         return cls(accelerator)
 
     @property
@@ -161,6 +164,19 @@ def _has_bf16(*, on_cpu: bool) -> bool:
         return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+
+
+def _use_all_cores() -> None:
+    """Undo the one thread that launchers give a process unless told otherwise: training takes its share of the cores.
+
+    accelerate launch sets OMP_NUM_THREADS=1 for a process that has no GPU, which halves the speed on two cores, and
+    torchrun does for several. One thread that a user asked a launcher for cannot be told from that; without a launcher
+    OMP_NUM_THREADS is left alone.
+    """
+    is_launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
+    if is_launched and os.environ.get("OMP_NUM_THREADS") == "1":
+        cores = min(psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity()))
+        torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def _check_launcher() -> None:

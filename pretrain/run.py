@@ -190,9 +190,9 @@ class Run:
             logger.info("step %d  held out: %s", self.loop.progress.step, shown)
 
     def _save(self) -> None:
-        self.processes.on_main(lambda: self.checkpoints.write(self.loop.progress.step, self._fill))
-        keep, best = self.recipe.checkpoint.keep, self.recipe.checkpoint.best
-        self.processes.on_main(lambda: self.checkpoints.prune(keep=keep, best=best))
+        step, checkpoint = self.loop.progress.step, self.recipe.checkpoint
+        self.processes.on_main(lambda: self.checkpoints.write(step, self._fill))
+        self.processes.on_main(lambda: self.checkpoints.prune(step, keep=checkpoint.keep, best=checkpoint.best))
 
     def _fill(self, folder: Path) -> None:
         save_model(self.loop.objective.encoder, self.store.tokenizer_path, folder / "model")
@@ -216,6 +216,7 @@ class Run:
             raise CheckpointError(
                 f"{self.checkpoints.folder} holds no valid checkpoint, expected one at the end of a run. Launch again."
             )
+        verify(source)
         target, partial = self.recipe.run_dir / "model", self.recipe.run_dir / ".model.partial"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(source / "model", partial)

@@ -198,7 +198,7 @@ def test_a_loss_that_is_no_number_ends_the_run_in_words(tiny: Tiny, make_loop: M
 def test_gradient_checkpointing_changes_no_weight(tiny: Tiny, launch: Callable[..., Path], tmp_path: Path) -> None:
     bytes_of = []
     for name in ("false", "true"):
-        overrides = ("train.steps=4", f"output_dir={tmp_path / name}", f"train.gradient_checkpointing={name}")
+        overrides = ("train.steps=6", f"output_dir={tmp_path / name}", f"train.gradient_checkpointing={name}")
         bytes_of.append((launch(tiny(*overrides)) / "model" / "model.safetensors").read_bytes())
     assert bytes_of[0] == bytes_of[1]
 
