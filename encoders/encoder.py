@@ -161,6 +161,21 @@ def build_encoder(config: PreTrainedConfig, *, sentence_pairs: bool, attention: 
     raise _unknown_family(config, "the recipe")
 
 
+def read_config(folder: Path) -> PreTrainedConfig:
+    """The configuration of a transformers folder; no code of the folder is run.
+
+    Raises:
+        EncoderError: no model folder.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise EncoderError(
+            f"{folder} is not a transformers model folder ({str(error).splitlines()[0]}); expected config.json and "
+            "model.safetensors. Name a folder that save_pretrained or this kit wrote."
+        ) from error
+
+
 def load_encoder(
     folder: Path, *, sentence_pairs: bool, attention: str, num_positions: int | None = None
 ) -> tuple[Encoder, list[str]]:
@@ -175,17 +190,32 @@ def load_encoder(
     Raises:
         EncoderError: no model folder, a family that the kit does not train, or weights that do not fit.
     """
+    config = read_config(folder)
+    model, missing = _load_model(folder, config, sentence_pairs=sentence_pairs, attention=attention)
+    if isinstance(config, BertConfig):
+        if num_positions is not None and num_positions > config.max_position_embeddings:
+            _extend_positions(model, num_positions)
+        return BertEncoder(model), missing
+    if not sentence_pairs:
+        return ModernBertEncoder(model, None), missing
+    head = _sentence_head(config)
+    if not (folder / EXTRA_HEADS).exists():
+        return ModernBertEncoder(model, head), missing + sorted(head.state_dict())
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise EncoderError(
-            f"{folder} is not a transformers model folder ({str(error).splitlines()[0]}); expected config.json and "
-            "model.safetensors. Name a folder that save_pretrained or this kit wrote."
-        ) from error
+        head.load_state_dict(load_file(folder / EXTRA_HEADS))
+    except (RuntimeError, OSError, SafetensorError) as error:
+        raise _unfit(folder, f"{EXTRA_HEADS}: {error}") from error
+    return ModernBertEncoder(model, head), missing
+
+
+def _load_model(
+    folder: Path, config: PreTrainedConfig, *, sentence_pairs: bool, attention: str
+) -> tuple[PreTrainedModel, list[str]]:
+    """The transformers model of a folder in float32, and the names of the heads' weights that the folder lacks."""
     families = {"bert": BertForPreTraining if sentence_pairs else BertForMaskedLM, "modernbert": ModernBertForMaskedLM}
     if config.model_type not in families:
         raise _unknown_family(config, str(folder))
-    if not (folder / "model.safetensors").exists() and not (folder / "model.safetensors.index.json").exists():
+    if not any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
         raise EncoderError(
             f"{folder} has no model.safetensors; expected weights as safetensors (pickled weights can run code and are "
             "not read). Save the model again with save_pretrained."
@@ -201,21 +231,10 @@ def load_encoder(
         name, found, expected = min(info["mismatched_keys"])
         raise _unfit(folder, f"{name} is {tuple(found)}, not {tuple(expected)}")
     missing = sorted(info["missing_keys"])
-    if isinstance(config, BertConfig):
-        if num_positions is not None and num_positions > config.max_position_embeddings:
-            _extend_positions(model, num_positions)
-        return BertEncoder(model), missing
-    if not sentence_pairs:
-        return ModernBertEncoder(model, None), missing
-    head = _sentence_head(config)
-    if (folder / EXTRA_HEADS).exists():
-        try:
-            head.load_state_dict(load_file(folder / EXTRA_HEADS))
-        except (RuntimeError, OSError, SafetensorError) as error:
-            raise _unfit(folder, f"{EXTRA_HEADS}: {error}") from error
-    else:
-        missing += sorted(head.state_dict())
-    return ModernBertEncoder(model, head), missing
+    body = [name for name in missing if name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name]
+    if body:  # transformers would draw them at random, and the run would start from noise without a word
+        raise _unfit(folder, f"{len(body)} of the encoder's are not there, such as {body[0]}")
+    return model, missing
 
 
 def _sentence_head(config: PreTrainedConfig) -> SentenceHead:

@@ -72,22 +72,16 @@ class TokenMasking(BaseModel, frozen=True, extra="forbid"):
 
         Returns:
             Masked, with max(1, floor(p n + u)) targets in a row of n maskable tokens, u uniform and keyed like the
-            mask.
-
-        Raises:
-            ValueError: a row has no token that may be masked.
+            mask; none in a row without any, which text that the vocabulary cannot spell gives.
         """
         rows, positions = indices[:, None], np.arange(input_ids.shape[1])[None, :]
         maskable = ~vocabulary.is_special[input_ids]
         num_maskable = maskable.sum(axis=1)
-        if not num_maskable.all():
-            raise ValueError(f"example {indices[np.argmin(num_maskable)]} has only special tokens, so nothing to mask")
-
         rounding = uniforms(Key(seed, epoch, "masking.count"), indices)
         num_targets = np.maximum(1, np.floor(self.mlm_probability * num_maskable + rounding).astype(np.int64))
         order = np.where(maskable, uniforms(Key(seed, epoch, "masking.position"), rows, positions), 2.0)
         last_chosen = np.sort(order, axis=1)[np.arange(len(order)), np.minimum(num_targets, num_maskable) - 1]
-        is_target = order <= last_chosen[:, None]
+        is_target = maskable & (order <= last_chosen[:, None])
         return Masked(
             input_ids=self._corrupt(input_ids, is_target, indices, vocabulary, seed=seed, epoch=epoch),
             labels=np.where(is_target, input_ids, NOT_A_TARGET),

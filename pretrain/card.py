@@ -1,6 +1,7 @@
 """The model card of a finished model: what it is, what it was trained on and how far, in the form that hubs read."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ library_name: transformers
 pipeline_tag: fill-mask
 tags: [{{ architecture }}, pretraining, clozekit]
 license: other
-license_name: {{ license or "unknown" }}
+license_name: {{ (license or "unknown") | tojson }}
 ---
 # {{ recipe.name }}
 
@@ -58,15 +59,15 @@ The next-sentence head is in `extra_heads.safetensors`, which transformers leave
 ## Licence
 
 {% if license %}
-The texts that it was trained on: {{ license }}.
+The texts that it was trained on: {{ license | e }}.
 {% else %}
 The recipe names no licence of the texts (`corpus.license`); state it before you share the model.
 {% endif %}
 
 ## Recipe
 
-```yaml
-{{ recipe.to_yaml() }}```
+{{ fence }}yaml
+{{ recipe.to_yaml() }}{{ fence }}
 """
 
 
@@ -81,13 +82,15 @@ def write_card(folder: Path, recipe: Recipe, store: TokenStore, progress: dict[s
     )
     architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     train = store.train
+    fence = "`" * (2 + max(map(len, re.findall("`+|$", recipe.to_yaml()))))  # longer than any in the recipe
     text = environment.from_string(_TEMPLATE).render(
         recipe=recipe,
+        fence=fence,
         fingerprint=store.fingerprint,
         counts=[f"{count:,}" for count in (train.num_documents, train.num_sentences, train.num_tokens)],
         progress=progress,
         architecture=architecture,
-        license=recipe.corpus.license,
+        license=" ".join((recipe.corpus.license or "").split()),
         mask=load_tokenizer(folder).mask_token,
         pooler=architecture == "bert" and recipe.objective.needs_sentence_pairs,
         extra_heads=(folder / EXTRA_HEADS).exists(),

@@ -28,6 +28,7 @@ _MANIFEST = "manifest.json"
 _WRITING = ".writing-"
 _OPTIMIZER = "optimizer.safetensors"
 _SETTINGS = "optimizer.json"
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 logger = logging.getLogger(__name__)
 
@@ -76,15 +77,9 @@ class Checkpoints:
             shutil.rmtree(place, ignore_errors=True)  # a damaged one of the same step, or one of a run started afresh
             writing.rename(place)
             _sync(self.folder)
-        except (OSError, SafetensorError) as error:
+        except Exception as error:
             shutil.rmtree(writing, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno not in (
-                errno.ENOSPC,
-                errno.EDQUOT,
-                errno.EFBIG,
-                errno.EACCES,
-                errno.EROFS,
-            ):
+            if not _is_refusal(error):
                 raise
             raise CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self.folder} ({error}), expected room for it. "
@@ -185,6 +180,14 @@ def _evaluation(path: Path) -> dict[str, float]:
     except (OSError, ValueError, KeyError):  # damaged
         return {}
     return evaluation
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the disk is full or not to be written on, and nothing of ours is at fault."""
+    if isinstance(error, OSError):
+        return error.errno in _REFUSALS
+    # The tokenizers library raises a bare Exception with the system's text.
+    return isinstance(error, SafetensorError) or f"(os error {errno.ENOSPC})" in str(error)
 
 
 def _write_manifest(folder: Path) -> None:

@@ -1,12 +1,13 @@
 """What a recipe will cost, told before anything is spent: parameters, tokens, steps, operations and memory."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from encoders.config import EncoderFolder, SpecialIds, flops_per_token
-from encoders.encoder import build_encoder
+from encoders.encoder import build_encoder, read_config
 from pretrain.optimizer import Muon
 from pretrain.recipe import Recipe
 from tokenization.vocabulary import TokenizerFolder, Vocabulary
@@ -69,7 +70,7 @@ def estimate(recipe: Recipe) -> Estimate:
 
 def _config(recipe: Recipe) -> PreTrainedConfig:
     if isinstance(recipe.encoder, EncoderFolder):
-        return AutoConfig.from_pretrained(recipe.encoder.from_, local_files_only=True)
+        return read_config(Path(recipe.encoder.from_))
     if isinstance(recipe.tokenizer, TokenizerFolder):
         size = Vocabulary.from_folder(recipe.tokenizer.path).size
     else:

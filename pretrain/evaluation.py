@@ -64,6 +64,7 @@ class HeldOut:
                     sums += torch.stack([part.double() for part in loss])
             processes.sum_in_place(sums)
             total, count, correct = sums.tolist()
-            metrics |= {f"eval/{term}_nats": total / count, f"eval/accuracy/{term}": correct / count}
+            if count:  # text that the vocabulary cannot spell has no target
+                metrics |= {f"eval/{term}_nats": total / count, f"eval/accuracy/{term}": correct / count}
         objective.train(was_training)
         return metrics

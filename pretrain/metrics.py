@@ -100,7 +100,10 @@ class MetricsLog:
         os.fsync(self._file.fileno())
         self._file.close()
         if self._trackers is not None:
-            self._trackers.end_training()
+            try:
+                self._trackers.end_training()
+            except Exception as error:  # as above
+                logger.warning("trackers could not be finished (%s)", error)
 
 
 def _keep_until(path: Path, step: int) -> None:

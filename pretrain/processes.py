@@ -175,7 +175,8 @@ def _use_all_cores() -> None:
     """
     is_launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
     if is_launched and os.environ.get("OMP_NUM_THREADS") == "1":
-        cores = min(psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity()))
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = min(allowed, psutil.cpu_count(logical=False) or allowed)
         torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 

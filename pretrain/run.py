@@ -86,7 +86,7 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
         objective, _ = load_objective(recipe, checkpoint / "model", device=processes.device)
         progress = _progress_of(checkpoint)
     if recipe.train.gradient_checkpointing:
-        objective.encoder.model.gradient_checkpointing_enable()
+        objective.encoder.model.activation_checkpointing_enable()
     if recipe.train.compile:
         objective.encoder.model.base_model.compile()
     objective.to(processes.device).train()

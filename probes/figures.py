@@ -25,7 +25,7 @@ GREY = "#595959"
 DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (1, 3)), (0, (6, 2, 1, 2)))
 
 LABEL_CHARACTERS = 46
-ROW_INCHES = 0.17
+ROW_INCHES = 0.14
 LEAST_INCHES = 3.6
 TITLE_CHARACTERS_PER_INCH = 11
 
@@ -97,7 +97,7 @@ def draw_heatmaps(
     groups: Sequence[str],
     title: str,
 ) -> None:
-    """Square matrices side by side, rows labelled at the left, lines between the groups and their names above.
+    """Square matrices one below the other, rows labelled at the left, lines between groups and their names above.
 
     Args:
         panels: title and (n, n) matrix of each; every one has a colour scale of its own, from the values off the
@@ -107,16 +107,16 @@ def draw_heatmaps(
     """
     n = len(labels)
     side = max(LEAST_INCHES, ROW_INCHES * n)
-    figure, axes = _new(3.2 + len(panels) * (side + 0.9), side + 1.0, columns=len(panels))
+    figure, axes = _new(side + 4.2, len(panels) * (side + 0.7) + 0.3, rows=len(panels))
     runs = [(name, len(list(members))) for name, members in groupby(groups)]
-    for number, (plot, (name, matrix)) in enumerate(zip(axes, panels, strict=True)):
+    for plot, (name, matrix) in zip(axes, panels, strict=True):
         off_diagonal = matrix[~np.eye(n, dtype=bool)]
         low, high = np.quantile(off_diagonal, [0.02, 0.98])
         image = plot.imshow(matrix, cmap="cividis", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
         figure.colorbar(image, ax=plot, fraction=0.046, pad=0.02, format="%.3g", extend="both")
         plot.set_title(name, pad=22)
         plot.set_xticks([])
-        plot.set_yticks(range(n), labels if number == 0 else [""] * n, fontsize=7)
+        plot.set_yticks(range(n), labels, fontsize=8)
         plot.tick_params(length=0)
         begin = 0
         for group, size in runs:
@@ -168,14 +168,17 @@ def shorten(text: str, most: int) -> str:
 
 
 def shorten_around(text: str, span: tuple[int, int], most: int = LABEL_CHARACTERS) -> str:
-    """The part of a text around one word, cut at the sides to at most that many characters, '…' where cut."""
+    """The words of a text around one of them, at most that many characters, '…' where cut; the one is whole."""
     if len(text) <= most:
         return text
     room = max(most - (span[1] - span[0]) - 2, 0)
     begin = max(0, min(span[0] - room // 2, len(text) - most + 1))
-    end = begin + most - (begin > 0)
-    if end < len(text):
-        end -= 1
+    end = min(len(text), begin + most - (begin > 0) - (begin + most - (begin > 0) < len(text)))
+    begin, end = min(begin, span[0]), max(end, span[1])
+    if begin > 0 and " " in text[begin : span[0]]:
+        begin = text.index(" ", begin) + 1
+    if end < len(text) and " " in text[span[1] : end]:
+        end = text.rindex(" ", span[1], end)
     return ("…" if begin > 0 else "") + text[begin:end] + ("…" if end < len(text) else "")
 
 

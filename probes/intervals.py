@@ -4,7 +4,9 @@ Outcomes are computed once, on the sentences as they are, and the outcomes are r
 twice is never its own neighbour. Every figure of a table uses the same resamples, so a difference of two is paired.
 
 The intervals say how far a figure would move with other sentences of the same words and senses. They do not cover other
-words. Two sentences that are each other's nearest neighbour share their fate, which the bootstrap does not see.
+words. Sentences share neighbours, so outcomes are not independent. Where an outcome is a mean over pairs this is set
+right (see weighted_mean). For nearest-neighbour accuracy it is not: on simulated vectors (2 or 3 senses, 48 or 72
+sentences) the intervals held the true accuracy in 83 to 88 % of 300 draws, and those of the mean over pairs in 96 %.
 """
 
 # N sentences, R resamples, G figures (layers) computed at once
@@ -46,7 +48,9 @@ def resample_counts(
     return counts
 
 
-def weighted_mean(outcomes: Array, *, weights: Array, counts: NDArray[np.int64], is_share: bool = False) -> Estimate:
+def weighted_mean(
+    outcomes: Array, *, weights: Array, counts: NDArray[np.int64], is_share: bool = False, is_pairwise: bool = False
+) -> Estimate:
     """The weighted mean of the outcomes over the sentences, with its percentile interval.
 
     Args:
@@ -55,6 +59,8 @@ def weighted_mean(outcomes: Array, *, weights: Array, counts: NDArray[np.int64],
         counts: (R, N) from resample_counts.
         is_share: the outcomes lie in 0..1. Where all of them are 1 (or 0) every resample repeats them and would claim
             certainty; the exact binomial bound (Clopper & Pearson 1934) stands in then.
+        is_pairwise: each outcome is a mean over pairs with the other sentences. Every pair then counts for both its
+            ends, so that the mean deviates twice as far as the outcomes show (a U-statistic, Hoeffding 1948).
 
     Returns:
         value, low and high of every figure.
@@ -62,6 +68,8 @@ def weighted_mean(outcomes: Array, *, weights: Array, counts: NDArray[np.int64],
     assert np.isclose(weights.sum(), 1.0)
     value = outcomes @ weights
     resampled = outcomes @ (counts * weights).T
+    if is_pairwise:
+        resampled = value[:, None] + 2 * (resampled - value[:, None])
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail], axis=1)
     if is_share:

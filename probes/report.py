@@ -15,7 +15,7 @@ from typing import Any
 
 from probes.figures import Curve, draw_curves
 from probes.probe import ProbeError, Score, write_text
-from probes.sense_words import percent, signed
+from probes.sense_words import BEST_DIFFERENCE, DIFFERENCE, MODEL, percent, points, signed
 
 TEMPLATE = "report_template.html"
 MOST_MARKED_POINTS = 40
@@ -222,20 +222,25 @@ def _model(model: dict[str, Any], results: dict[str, Any], folder: Path) -> dict
 
 def _table(scores: list[Score], measure: str, about: dict[str, str], layers: list[int]) -> dict[str, Any]:
     """One measure over all words: a row a layer, a column for each kind of vectors; and the model by word."""
-    cell = percent if about["unit"] == "share" else signed
+
+    def cell(score: Score) -> str:
+        if about["unit"] != "share":
+            return signed(score)
+        return points(score) if score.vectors.startswith(DIFFERENCE) else percent(score)
+
     mine = [score for score in scores if score.measure == measure]
     of_all = [score for score in mine if score.word is None]
-    by_layer = list(dict.fromkeys(score.vectors for score in of_all if score.layer is not None))
+    columns = list(dict.fromkeys(score.vectors for score in of_all if score.vectors != BEST_DIFFERENCE))
     values = {(score.vectors, score.layer): cell(score) for score in of_all}
     words = list(dict.fromkeys(score.word for score in mine if score.word is not None))
-    model_by_word = {(s.word, s.layer): cell(s) for s in mine if s.word is not None and s.vectors == "model"}
+    model_by_word = {(s.word, s.layer): cell(s) for s in mine if s.word is not None and s.vectors == MODEL}
     sizes = {score.word: score.n for score in mine}
     return {
         "title": about["title"],
         "n": sizes[None],
-        "columns": ["layer", *by_layer],
-        "rows": [[str(layer), *(values.get((vectors, layer), "") for vectors in by_layer)] for layer in layers],
-        "level": [(score.vectors, cell(score)) for score in of_all if score.layer is None],
+        "columns": ["layer", *columns],
+        # A baseline without layers is the same in every row.
+        "rows": [[str(layer), *(values.get((c, layer)) or values[c, None] for c in columns)] for layer in layers],
         "word_columns": ["layer", *(f"{word} (n = {sizes[word]})" for word in words)],
         "word_rows": [[str(layer), *(model_by_word.get((word, layer), "") for word in words)] for layer in layers],
     }

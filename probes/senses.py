@@ -147,8 +147,13 @@ def tabulate(outcomes: dict[str, Outcomes], layers: Sequence[int], design: Desig
         weights = design.weights(word)
         for vectors, by_measure in outcomes.items():
             for measure, per_sentence in by_measure.items():
-                is_share = measure == "accuracy" and vectors in (MODEL, RANDOM)
-                found = weighted_mean(per_sentence, weights=weights, counts=design.counts, is_share=is_share)
+                found = weighted_mean(
+                    per_sentence,
+                    weights=weights,
+                    counts=design.counts,
+                    is_share=measure == "accuracy" and vectors in (MODEL, RANDOM),
+                    is_pairwise=measure == "same_minus_different",
+                )
                 n = int((weights > 0).sum())
                 scores += [
                     Score(measure, vectors, word, layer, float(value), float(low), float(high), n)
@@ -242,7 +247,8 @@ def run(
             "seed": seed,
             "confidence": CONFIDENCE,
             "num_resamples": NUM_RESAMPLES,
-            "interval": "bootstrap of per-sentence outcomes, stratified by word and sense",
+            "interval": "bootstrap of per-sentence outcomes, stratified by word and sense; twice the deviation for"
+            " means over pairs",
             "tie": TIE,
         },
         "sentences": {

@@ -127,7 +127,7 @@ def with_own_ids() -> Callable[[TokenSplit, Vocabulary], tuple[TokenSplit, Vocab
     return rename
 
 
-# A tiny run on disk ---------------------------------------------------------------------------------------------------
+# A tiny run on disk --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -144,10 +144,23 @@ def _nothing_is_left_behind() -> Iterator[None]:
 def corpus_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two JSONL files of made-up English: 24 documents to train on, 6 held out."""
     draw = random.Random(5)
-    people = "farmer teacher child sailor doctor painter neighbour singer baker driver".split()
-    things = "basket letter window river garden lamp boat table coat bridge apple wall".split()
-    verbs = "carried watched painted found left opened crossed sold mended wanted".split()
-    kinds = "old small quiet green heavy broken new tall warm bright".split()
+    people = ["farmer", "teacher", "child", "sailor", "doctor", "painter", "neighbour", "singer", "baker", "driver"]
+    things = [
+        "basket",
+        "letter",
+        "window",
+        "river",
+        "garden",
+        "lamp",
+        "boat",
+        "table",
+        "coat",
+        "bridge",
+        "apple",
+        "wall",
+    ]
+    verbs = ["carried", "watched", "painted", "found", "left", "opened", "crossed", "sold", "mended", "wanted"]
+    kinds = ["old", "small", "quiet", "green", "heavy", "broken", "new", "tall", "warm", "bright"]
 
     def sentence() -> str:
         kind, other = draw.choice(kinds), draw.choice(kinds)
@@ -170,15 +183,15 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def tiny_file(tmp_path: Path, corpus_files: tuple[Path, Path], cache_dir: Path) -> Path:
-    """A recipe of the smallest run: BERT of 2 layers x 32, rows of 32, vocabulary 200, float32, 20 steps of 16."""
-    path = tmp_path / "tiny.yaml"
-    path.write_text(
-        f"""\
+@pytest.fixture(scope="session")
+def tiny_text(corpus_files: tuple[Path, Path], cache_dir: Path) -> Callable[[Path], str]:
+    """The smallest run, by its run directory: BERT of 2 x 32, rows of 32, vocabulary 200, float32, 20 steps of 16."""
+
+    def text(run_dir: Path) -> str:
+        return f"""\
 name: tiny
 seed: 7
-output_dir: {tmp_path / "run"}
+output_dir: {run_dir}
 cache_dir: {cache_dir}
 corpus:     {{files: [{corpus_files[0]}], held_out: {{files: [{corpus_files[1]}]}}, license: cc0-1.0}}
 tokenizer:  {{name: wordpiece, vocab_size: 200}}
@@ -191,9 +204,16 @@ optimizer:  {{name: adamw, learning_rate: 2e-3}}
 schedule:   {{name: linear, warmup_steps: 4}}
 train:      {{steps: 20, batch_size: 16, mixed_precision: no}}
 log:        {{every_steps: 5}}
-""",
-        encoding="utf-8",
-    )
+"""
+
+    return text
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path, tiny_text: Callable[[Path], str]) -> Path:
+    """The recipe of the smallest run as a file; its run directory is tmp_path/run."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(tiny_text(tmp_path / "run"), encoding="utf-8")
     return path
 
 

@@ -95,11 +95,12 @@ def test_every_row_has_a_target(name: str, vocabulary: Vocabulary, mlm_probabili
 
 
 @every_masking
-def test_a_row_of_special_tokens_is_refused_by_its_number(name: str, vocabulary: Vocabulary) -> None:
+def test_a_row_of_unknown_tokens_has_no_target_and_leaves_the_others_theirs(name: str, vocabulary: Vocabulary) -> None:
     rows = _rows(vocabulary, num_rows=4)
     rows[2] = vocabulary.unk_id
-    with pytest.raises(ValueError, match=r"example 12 has only special tokens, so nothing to mask"):
-        _policy(name).mask(rows, indices=np.arange(10, 14), vocabulary=vocabulary, seed=0, epoch=0)
+    masked = _mask(_policy(name), rows, vocabulary)
+    assert ((masked.labels != NOT_A_TARGET).any(axis=1) == [True, True, False, True]).all()
+    assert (masked.input_ids[2] == vocabulary.unk_id).all()
 
 
 @every_masking

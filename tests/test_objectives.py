@@ -256,3 +256,14 @@ def test_accuracies_of_a_batch_are_those_of_the_transformers_logits(vocabulary: 
     assert int(losses["mlm"].correct) == expected
     nsp = output.seq_relationship_logits.argmax(dim=-1) == pairs["next_sentence_label"]
     assert int(losses["nsp"].correct) == int(nsp.sum())
+
+
+def test_logits_of_half_precision_are_summed_in_float32() -> None:
+    logits, targets = (
+        torch.randn(500, 20, generator=torch.Generator().manual_seed(0)).bfloat16(),
+        torch.arange(500) % 20,
+    )
+    loss = cross_entropy(logits, targets)
+    assert loss.total.dtype == torch.float32
+    expected = torch.nn.functional.cross_entropy(logits.double(), targets, reduction="sum")
+    assert loss.total.item() == pytest.approx(expected.item(), rel=1e-5)

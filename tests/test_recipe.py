@@ -57,7 +57,7 @@ def path(write: Write) -> Path:
     return write()
 
 
-# Reading and writing --------------------------------------------------------------------------------------------------
+# Reading and writing -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda path: path.stem)
@@ -139,7 +139,7 @@ def test_the_run_directory_follows_the_name_unless_it_is_given(path: Path) -> No
     assert read_recipe(path, ["output_dir=elsewhere/x"]).run_dir == Path("elsewhere/x")
 
 
-# Overrides ------------------------------------------------------------------------------------------------------------
+# Overrides -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_later_override_wins(path: Path) -> None:
@@ -164,7 +164,7 @@ def test_an_equals_sign_may_stand_in_a_value(path: Path) -> None:
     assert read_recipe(path, ["corpus.files=[data/split=train/a.txt]"]).corpus.files == ("data/split=train/a.txt",)
 
 
-# Comparing and launching ----------------------------------------------------------------------------------------------
+# Comparing and launching ---------------------------------------------------------------------------------------------
 
 
 def test_keys_that_change_the_training_are_listed_with_both_values(path: Path) -> None:
@@ -210,7 +210,7 @@ def test_fewer_examples_than_processes_are_refused(path: Path) -> None:
     )
 
 
-# The tables -----------------------------------------------------------------------------------------------------------
+# The tables ----------------------------------------------------------------------------------------------------------
 
 
 def test_every_entry_of_a_table_is_frozen_strict_about_keys_and_called_by_its_name() -> None:

@@ -58,7 +58,7 @@ def problems(path: Path, *overrides: str) -> list[str]:
     return [line[2:] for line in lines]
 
 
-# Refusals, one of a kind ----------------------------------------------------------------------------------------------
+# Refusals, one of a kind ---------------------------------------------------------------------------------------------
 
 REFUSALS = {
     "trian.steps=5": "trian: unknown key; did you mean train? Known: cache_dir, checkpoint, corpus, ",
@@ -170,7 +170,7 @@ def test_what_fits_is_not_refused(path: Path, overrides: list[str]) -> None:
     read_recipe(path, overrides)
 
 
-# Refusals, all at once ------------------------------------------------------------------------------------------------
+# Refusals, all at once -----------------------------------------------------------------------------------------------
 
 
 def test_all_problems_of_all_kinds_stand_in_one_message(write: Write) -> None:
@@ -231,7 +231,7 @@ def test_an_override_that_is_not_yaml_is_refused(path: Path) -> None:
     assert re.match(r"corpus.files: .* is not YAML: line 1, column 1: .*needs quotes", problem)
 
 
-# Files that are no recipes --------------------------------------------------------------------------------------------
+# Files that are no recipes -------------------------------------------------------------------------------------------
 
 NOT_RECIPES = {
     b"": "is empty, expected a mapping with the keys name, seed",

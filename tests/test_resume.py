@@ -143,7 +143,7 @@ def test_a_longer_log_interval_or_another_micro_batch_is_the_same_run(tiny: Tiny
     launch(tiny("log.every_steps=3", "train.micro_batch_size=8", "checkpoint.keep=1", "name=other"))
 
 
-# What a launch goes on from --------------------------------------------------------------------------------------------
+# What a launch goes on from ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -198,7 +198,9 @@ def test_resume_names_the_checkpoint_to_go_on_from(
 ) -> None:
     whole = launch(tiny(f"output_dir={tmp_path / 'whole'}"))
     _stop(launch, tiny(), 2, resume=two_checkpoints / "step-00000005")
-    assert max(path.name for path in two_checkpoints.iterdir()) == "step-00000007", "later ones are of a run left behind"
+    assert max(path.name for path in two_checkpoints.iterdir()) == "step-00000007", (
+        "later ones are of a run left behind"
+    )
     run = launch(tiny())
     assert _state(run) == _state(whole)
 
@@ -211,7 +213,9 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(
     caplog.clear()
     run = launch(tiny())
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert re.search(r"step-00000010 is damaged: model/model\.safetensors has other content.* It is passed over", warning)
+    assert re.search(
+        r"step-00000010 is damaged: model/model\.safetensors has other content.* It is passed over", warning
+    )
     assert _state(run) == _state(whole)
 
 
@@ -227,7 +231,7 @@ def test_a_damaged_checkpoint_neither_pushes_out_a_whole_one_nor_is_the_best(
 
 def test_a_damaged_checkpoint_that_is_named_is_an_error(tiny: Tiny, launch: LaunchRun, two_checkpoints: Path) -> None:
     _damage(two_checkpoints / "step-00000010")
-    with pytest.raises(CheckpointError, match=r"step-00000010 is damaged: .*, expected what its manifest lists\. Delete"):
+    with pytest.raises(CheckpointError, match=r"step-00000010 is damaged: .*, expected what its manifest"):
         launch(tiny(), resume=two_checkpoints / "step-00000010")
     with pytest.raises(CheckpointError, match=r"nowhere is damaged: manifest\.json cannot be read"):
         launch(tiny(), resume=two_checkpoints / "nowhere")
@@ -243,7 +247,7 @@ def test_a_run_without_a_whole_checkpoint_is_not_started_anew_in_silence(
     assert len(list(two_checkpoints.iterdir())) == 2
 
 
-# Signals ---------------------------------------------------------------------------------------------------------------
+# Signals -------------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_saved_where_nothing_was_trained(tiny: Tiny, launch: LaunchRun) -> None:

@@ -1,0 +1,202 @@
+"""Laws of evaluation: frozen, whatever a run trains with; the same numbers as a loop by hand; refusals in words."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+from transformers import BertForMaskedLM, BertForPreTraining
+
+from objectives.masking import TokenMasking
+from objectives.packed import Packed
+from objectives.sentence_pairs import SentencePairs
+from pretrain.assembly import load_objective, prepared_store
+from pretrain.batches import Examples, Selection
+from pretrain.evaluate import evaluate, main
+from pretrain.evaluation import HeldOut
+from pretrain.loop import Loop
+from pretrain.processes import Processes
+from pretrain.recipe import Recipe, read_recipe
+
+Tiny = Callable[..., Recipe]
+NAMES = {"eval/mlm_nats", "eval/accuracy/mlm", "eval/nsp_nats", "eval/accuracy/nsp"}
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, tiny_text: Callable[[Path], str], launch: Callable[..., Path]
+) -> Path:
+    """The run directory of a finished tiny run, with the recipe file beside."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(tiny_text(folder / "run"), encoding="utf-8")
+    return launch(read_recipe(folder / "tiny.yaml"))
+
+
+def _last_evaluation(run: Path) -> dict[str, float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {key: value for key, value in lines[-1].items() if key.startswith("eval/")}
+
+
+# Frozen --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("seed=99",),
+        ("masking.mlm_probability=0.4", "masking.mask_replace_prob=1.0", "masking.random_replace_prob=0.0"),
+        ("train.micro_batch_size=3",),
+        ("examples.short_seq_prob=0.9", "train.batch_size=5"),
+        ("encoder.hidden_dropout_prob=0.5",),
+    ],
+)
+def test_the_figures_do_not_depend_on_what_a_run_trains_with(
+    trained: Path, tiny: Tiny, overrides: tuple[str, ...]
+) -> None:
+    recipe = tiny(*overrides)
+    store = prepared_store(recipe)
+    objective, _ = load_objective(recipe, trained / "model", device=torch.device("cpu"))
+    objective.train()
+    held_out = HeldOut(store, ("mlm", "nsp"), max_seq_length=32)
+    size = recipe.train.micro_batch_size or recipe.train.batch_size
+    for _ in range(2):
+        measured = held_out.measure(objective, Processes.start("no"), micro_batch_size=size)
+        assert measured == pytest.approx(_last_evaluation(trained), abs=1e-6)
+        assert objective.training, "training goes on as before"
+
+
+def test_the_parts_of_several_processes_add_up_to_the_figures_of_one(trained: Path, tiny: Tiny) -> None:
+    recipe = tiny()
+    objective, _ = load_objective(recipe, trained / "model", device=torch.device("cpu"))
+    held_out = HeldOut(prepared_store(recipe), ("mlm", "nsp"), max_seq_length=32)
+    parts: list[torch.Tensor] = []
+
+    class _OneOf(Processes):
+        """Stands for a process of three, and notes what it would add up with the others."""
+
+        def sum_in_place(self, tensor: torch.Tensor) -> None:
+            parts.append(tensor.clone())
+
+    accelerator = Processes.start("no").accelerator
+    for rank in range(3):
+        one = _OneOf(accelerator)
+        one.rank, one.world_size = rank, 3
+        held_out.measure(objective, one, micro_batch_size=4)
+    mlm, nsp = sum(parts[0::2]), sum(parts[1::2])
+    assert torch.is_tensor(mlm) and torch.is_tensor(nsp)
+    summed = {"eval/mlm_nats": mlm[0] / mlm[1], "eval/accuracy/mlm": mlm[2] / mlm[1]}
+    summed |= {"eval/nsp_nats": nsp[0] / nsp[1], "eval/accuracy/nsp": nsp[2] / nsp[1]}
+    assert {key: float(value) for key, value in summed.items()} == pytest.approx(_last_evaluation(trained), abs=1e-6)
+
+
+def test_the_figures_are_those_of_a_loop_by_hand_with_transformers_own_loss(trained: Path, tiny: Tiny) -> None:
+    store = prepared_store(tiny())
+    model = BertForPreTraining.from_pretrained(trained / "model", attn_implementation="eager").eval()
+    examples = {
+        term: Examples(store.held_out, store.vocabulary, cutting=cutting, masking=TokenMasking(), seed=0)
+        for term, cutting in (("mlm", Packed(max_seq_length=32)), ("nsp", SentencePairs(max_seq_length=32)))
+    }
+    loss = dict.fromkeys(examples, 0.0)
+    count = dict.fromkeys(examples, 0)
+    for term, of_term in examples.items():
+        for i in range(len(of_term.plan(0))):
+            batch = of_term.batch(Selection(np.array([0]), np.array([i])))
+            for piece in _pieces(batch):
+                with torch.no_grad():
+                    output = model(**{k: piece[k] for k in ("input_ids", "attention_mask", "token_type_ids")})
+                if term == "mlm":
+                    logits, labels = output.prediction_logits[0], piece["labels"][0]
+                    loss[term] += float(functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum"))
+                    count[term] += int((labels != -100).sum())
+                else:
+                    loss[term] += float(
+                        functional.cross_entropy(output.seq_relationship_logits, piece["next_sentence_label"])
+                    )
+                    count[term] += 1
+    expected = _last_evaluation(trained)
+    assert {f"eval/{term}_nats": loss[term] / count[term] for term in loss} == pytest.approx(
+        {key: expected[key] for key in ("eval/mlm_nats", "eval/nsp_nats")}, abs=1e-5
+    )
+    held_out_tokens = store.held_out.num_tokens
+    assert 0.1 * held_out_tokens < count["mlm"] < 0.2 * held_out_tokens, "each token once, 15 % of them targets"
+
+
+def _pieces(batch: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """The pieces of a row apart, without padding."""
+    length = int(batch["attention_mask"].sum())
+    positions = batch.get("position_ids")
+    starts = [0] if positions is None else [i for i in range(length) if int(positions[0, i]) == 0]
+    return [
+        {key: value[:, a:b] if value.ndim == 2 else value for key, value in batch.items()}
+        for a, b in zip(starts, [*starts[1:], length], strict=True)
+    ]
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_a_checkpoint_and_a_model_give_the_figures_of_training(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(trained.parent / "tiny.yaml")
+    for arguments in (
+        [str(trained)],
+        [str(max((trained / "checkpoints").iterdir()))],
+        [str(trained / "model"), "--recipe", recipe],
+    ):
+        assert main(arguments) == 0
+        line = capsys.readouterr().out.splitlines()[-1]
+        assert json.loads(line) == pytest.approx(_last_evaluation(trained), abs=1e-6)
+        assert json.loads(line).keys() == NAMES
+
+
+def test_a_model_is_scored_for_the_heads_that_it_has(trained: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    BertForMaskedLM.from_pretrained(trained / "model").save_pretrained(plain)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(trained / "model" / name, plain)
+    figures = evaluate(plain, trained.parent / "tiny.yaml")
+    expected = _last_evaluation(trained)
+    assert figures == pytest.approx({key: expected[key] for key in ("eval/mlm_nats", "eval/accuracy/mlm")}, abs=1e-6)
+
+
+def test_what_cannot_be_scored_is_refused_in_words(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headless = tmp_path / "headless"
+    BertForMaskedLM.from_pretrained(trained / "model").bert.save_pretrained(headless)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(trained / "model" / name, headless)
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    shutil.copy(trained / "recipe.yaml", unfinished)
+    damaged = shutil.copytree(max((trained / "checkpoints").iterdir()), tmp_path / "step-00000020")
+    (damaged / "model" / "config.json").write_text("{}")
+    recipe = str(trained.parent / "tiny.yaml")
+    refusals = {
+        (str(tmp_path / "nowhere"),): "nowhere is not a folder, expected",
+        (str(trained / "model"),): "plain model folder, which says nothing of a corpus. Add --recipe",
+        (str(headless), "--recipe", recipe): "expected a model with a masked-language-modelling head. Name a folder",
+        (str(unfinished),): "has no finished model yet, expected",
+        (str(damaged),): "is damaged: model/config.json has other content",
+        (str(trained), "corpus.held_out=0"): "holds no document out, expected some to score on. Set corpus.held_out",
+    }
+    for arguments, text in refusals.items():
+        assert main(arguments) == 2, arguments
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert text in captured.err and captured.err.startswith("error: "), captured.err
+
+
+def test_a_run_without_held_out_documents_trains_and_says_so(
+    tiny: Tiny, launch: Callable[..., Path], make_loop: Callable[[Recipe], Loop], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run = launch(tiny("corpus.held_out=0", "train.steps=5"))
+    assert "no document is held out, so nothing will be evaluated" in caplog.text
+    assert _last_evaluation(run) == {}
+    assert (run / "model" / "README.md").exists()
