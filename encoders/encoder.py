@@ -167,13 +167,16 @@ def read_config(folder: Path) -> PreTrainedConfig:
     Raises:
         EncoderError: no model folder.
     """
+    reason = "it has no config.json"
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if (folder / "config.json").is_file():
+            return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise EncoderError(
-            f"{folder} is not a transformers model folder ({str(error).splitlines()[0]}); expected config.json and "
-            "model.safetensors. Name a folder that save_pretrained or this kit wrote."
-        ) from error
+        reason = str(error).splitlines()[0]
+    raise EncoderError(
+        f"{folder} is not a transformers model folder ({reason}); expected config.json and model.safetensors. "
+        "Name a folder that save_pretrained or this kit wrote."
+    )
 
 
 def load_encoder(

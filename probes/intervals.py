@@ -77,5 +77,7 @@ def weighted_mean(
         bound = tail ** (1 / counted.sum())
         low = np.where((outcomes[:, counted] == 1).all(axis=1), bound, low)
         high = np.where((outcomes[:, counted] == 0).all(axis=1), 1 - bound, high)
+        # A sum of weights may pass 1 by its last digit; a share does not.
+        value, low, high = (np.clip(numbers, 0, 1) for numbers in (value, low, high))
     # A constant outcome comes back from the resamples with the last digit moved; an interval never excludes its value.
     return Estimate(value, np.minimum(low, value), np.maximum(high, value))

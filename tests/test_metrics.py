@@ -89,7 +89,7 @@ def test_tensorboard_gets_the_metrics_and_files_beside_the_run(tiny: Tiny, launc
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = launch(tiny("log.trackers=[tensorboard]"))
-    (events,) = run.rglob("events.out.tfevents*")
+    (events,) = (run / "clozekit").glob("events.out.tfevents*")
     reader = EventAccumulator(str(events))
     reader.Reload()
     written = {(e.step, round(e.value, 4)) for e in reader.Scalars("loss/mlm_nats")}
@@ -116,7 +116,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_spent(
     tiny: Tiny, launch: LaunchRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(metrics._INSTALLED, "wandb", lambda: False)
-    with pytest.raises(MetricsError, match=r"names wandb, which is not installed here; expected .* pip install wandb"):
+    with pytest.raises(MetricsError, match=r"names wandb, which is not installed here; expected .*pip install wandb"):
         launch(tiny("log.trackers=[wandb]"))
     assert not tiny().run_dir.exists()
     check_trackers(tiny("log.trackers=[]"))
