@@ -29,6 +29,7 @@ from transformers import (
 
 from encoders.attention import attention_inputs
 from encoders.config import EncoderError
+from encoders.last_layer import computed_at, places_of
 
 EXTRA_HEADS = "extra_heads.safetensors"
 Batch = dict[str, Tensor]
@@ -41,13 +42,19 @@ class Encoder(nn.Module):
 
     takes_token_type_ids: bool
     model: PreTrainedModel
+    skips_places: bool = True
+    """Whether the last layer is computed only where it is looked at. Not under torch.compile and gradient
+    checkpointing, which run the layers by themselves later."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
 
     def hidden_states(self, batch: Batch) -> Tensor:
-        """Last hidden states (B, L, D) of a batch with input_ids, attention_mask and what else the family takes."""
+        """Last hidden states (B, L, D) of a batch with input_ids, attention_mask and what else the family takes.
+
+        Transformers' own forward pass. Training asks for `vectors_at`, which gives the same at the places in question.
+        """
         inputs: dict[str, Any] = {"input_ids": batch["input_ids"]}
         dtype = torch.get_autocast_dtype(self._device_type) if self._autocasts else self.model.dtype
         inputs |= attention_inputs(self.model.config, batch["attention_mask"], batch.get("position_ids"), dtype=dtype)
@@ -55,12 +62,25 @@ class Encoder(nn.Module):
             inputs["token_type_ids"] = batch["token_type_ids"]
         return cast(Tensor, self._body(**inputs)[0])
 
+    def vectors_at(self, batch: Batch, wanted: Tensor) -> Tensor:
+        """Last hidden states at some places: (M, D), row by row, of the M that `wanted` (B, L) bool marks."""
+        if not self.skips_places:
+            return self.hidden_states(batch)[wanted]
+        places, is_wanted = places_of(wanted)
+        with computed_at(self.layers[-1], places):
+            return self.hidden_states(batch)[is_wanted]
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The layers, first to last."""
+        raise AssertionError("a subclass says where its family keeps them")
+
     def token_logits(self, vectors: Tensor) -> Tensor:
         """(M, V) logits over the vocabulary at (M, D) hidden states."""
         raise AssertionError("a subclass gives the head of its family")
 
-    def sentence_logits(self, hidden_states: Tensor) -> Tensor:
-        """(B, 2) logits of next (0) and random (1) from the hidden states (B, L, D), by way of [CLS]."""
+    def sentence_logits(self, vectors: Tensor) -> Tensor:
+        """(B, 2) logits of next (0) and random (1) from the hidden states (B, D) of [CLS]."""
         raise AssertionError("a subclass gives the head of its family")
 
     def extra_heads(self) -> nn.Module | None:
@@ -99,11 +119,15 @@ class BertEncoder(Encoder):
 
     takes_token_type_ids = True
 
+    @property
+    def layers(self) -> nn.ModuleList:
+        return cast(nn.ModuleList, self.model.bert.encoder.layer)
+
     def token_logits(self, vectors: Tensor) -> Tensor:
         return cast(Tensor, self.model.cls.predictions(vectors))
 
-    def sentence_logits(self, hidden_states: Tensor) -> Tensor:
-        pooled = self.model.bert.pooler(hidden_states)
+    def sentence_logits(self, vectors: Tensor) -> Tensor:
+        pooled = self.model.bert.pooler(vectors[:, None])  # it takes rows and looks at the first position
         return cast(Tensor, self.model.cls.seq_relationship(pooled))
 
 
@@ -118,8 +142,8 @@ class SentenceHead(nn.Module):
             nn.init.normal_(layer.weight, std=initializer_range)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return cast(Tensor, self.seq_relationship(torch.tanh(self.pooler(hidden_states[:, 0]))))
+    def forward(self, vectors: Tensor) -> Tensor:
+        return cast(Tensor, self.seq_relationship(torch.tanh(self.pooler(vectors))))
 
 
 class ModernBertEncoder(Encoder):
@@ -131,12 +155,16 @@ class ModernBertEncoder(Encoder):
         super().__init__(model)
         self.sentence_head = sentence_head
 
+    @property
+    def layers(self) -> nn.ModuleList:
+        return cast(nn.ModuleList, self.model.model.layers)
+
     def token_logits(self, vectors: Tensor) -> Tensor:
         return cast(Tensor, self.model.decoder(self.model.head(vectors)))
 
-    def sentence_logits(self, hidden_states: Tensor) -> Tensor:
+    def sentence_logits(self, vectors: Tensor) -> Tensor:
         assert self.sentence_head is not None, "built without a sentence head"
-        return cast(Tensor, self.sentence_head(hidden_states))
+        return cast(Tensor, self.sentence_head(vectors))
 
     def extra_heads(self) -> nn.Module | None:
         return self.sentence_head

@@ -5,11 +5,12 @@ The same loss as transformers' BertForPreTraining, which adds the two means 1:1.
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import BaseModel, Field
 
 from encoders.encoder import Encoder
 from objectives.masking import NOT_A_TARGET
-from objectives.mlm import cross_entropy, masked_loss
+from objectives.mlm import cross_entropy
 from objectives.objective import Batch, Loss, Objective
 
 
@@ -36,10 +37,16 @@ class MlmNsp(Objective):
         self.weights = {"mlm": 1.0, "nsp": nsp_weight}
 
     def forward(self, batch: Batch) -> dict[str, Loss]:
-        hidden_states = self.encoder.hidden_states(batch)
-        losses = {"mlm": masked_loss(self.encoder, hidden_states, batch["labels"])}
+        is_target = batch["labels"] != NOT_A_TARGET
+        is_first = torch.zeros_like(is_target)
+        is_first[:, 0] = "next_sentence_label" in batch  # [CLS], which is never a target
+        wanted = is_target | is_first
+        vectors = self.encoder.vectors_at(batch, wanted)
+        token_logits = self.encoder.token_logits(vectors[is_target[wanted]])
+        losses = {"mlm": cross_entropy(token_logits, batch["labels"][is_target])}
         if "next_sentence_label" in batch:
-            losses["nsp"] = cross_entropy(self.encoder.sentence_logits(hidden_states), batch["next_sentence_label"])
+            sentence_logits = self.encoder.sentence_logits(vectors[is_first[wanted]])
+            losses["nsp"] = cross_entropy(sentence_logits, batch["next_sentence_label"])
         return losses
 
     def count(self, batch: Batch) -> dict[str, int]:

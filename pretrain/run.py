@@ -58,7 +58,7 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
     check_trackers(recipe)
     processes = Processes.start(recipe.train.mixed_precision, trackers=recipe.log.trackers, folder=recipe.run_dir)
     try:
-        check_world_size(recipe, processes.world_size)
+        processes.on_main(lambda: check_world_size(recipe, processes.world_size))
         run = _assembled(recipe, launch, signals, processes)
         run.go_on()
         run.hand_over()
@@ -85,6 +85,7 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
     else:
         objective, _ = load_objective(recipe, checkpoint / "model", device=processes.device)
         progress = _progress_of(checkpoint)
+    objective.encoder.skips_places = not (recipe.train.gradient_checkpointing or recipe.train.compile)
     if recipe.train.gradient_checkpointing:
         objective.encoder.model.activation_checkpointing_enable()
     if recipe.train.compile:

@@ -297,9 +297,12 @@ def _explained(path: str | Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())
+        is_folder = Path(path).is_dir()
+        got = "cannot be loaded" if is_folder else "is not a folder, and cannot be loaded as a hub id"
+        advice = "Save it again with save_pretrained." if is_folder else "Check the path."
         raise ProbeError(
-            f"{path} cannot be loaded: {reason[:400]}. Expected a transformers folder with config.json,"
-            " model.safetensors and a tokenizer (pickled weights are not read). Save it again with save_pretrained."
+            f"{path} {got}: {reason[:400]}. Expected a transformers folder with config.json,"
+            f" model.safetensors and a tokenizer (pickled weights are not read). {advice}"
         ) from error
 
 

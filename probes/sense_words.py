@@ -21,7 +21,7 @@ NOTES = [
     "Intervals are 95 % bootstrap intervals over the sentences of each sense: how much other sentences of these words"
     " might change a figure. They say nothing about other words. Those of the accuracy are somewhat too narrow, as"
     " sentences share neighbours: in simulations they held the true value 83 to 88 times in 100 (those of the cosines"
-    " 96). Take a difference as certain only where its interval is well clear of 0.",
+    " 96 to 99). Take a difference as certain only where its interval is well clear of 0.",
     "Cosines of different encoders and layers do not share a scale, so compare the signs and the layers of one curve,"
     " and encoders by accuracy.",
 ]

@@ -146,6 +146,33 @@ def test_a_packed_row_equals_its_documents_run_apart(
 
 @every_family
 @every_kernel
+def test_vectors_at_some_places_are_those_of_the_whole_forward_pass(
+    vocabulary: Vocabulary, packed: Batch, pairs: Batch, family: str, attention: str
+) -> None:
+    name, fields = FAMILIES[family]
+    encoder = _build(name, vocabulary, attention=attention, **fields)
+    for batch in (packed, pairs):
+        everywhere = encoder.hidden_states(batch)
+        wanted = torch.rand(batch["input_ids"].shape, generator=torch.Generator().manual_seed(0)) < 0.2
+        wanted[1] = False  # a row that nothing is asked of
+        for places in (wanted, torch.zeros_like(wanted)):
+            torch.testing.assert_close(encoder.vectors_at(batch, places), everywhere[places], atol=1e-5, rtol=1e-5)
+        weights = torch.randn(encoder.model.config.hidden_size, generator=torch.Generator().manual_seed(1))
+        gradients = []
+        for vectors in (everywhere[wanted], encoder.vectors_at(batch, wanted)):
+            encoder.zero_grad()
+            (vectors @ weights).sum().backward()
+            used = {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None and p.grad.any()}
+            gradients.append({name: gradient.clone() for name, gradient in used.items()})
+        assert gradients[0].keys() == gradients[1].keys()
+        for name, gradient in gradients[0].items():
+            torch.testing.assert_close(
+                gradients[1][name], gradient, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+            )
+
+
+@every_family
+@every_kernel
 def test_a_packed_row_differs_from_the_same_row_as_one_piece(
     vocabulary: Vocabulary, packed: Batch, family: str, attention: str
 ) -> None:
@@ -161,11 +188,11 @@ def test_padding_changes_nothing(vocabulary: Vocabulary, pairs: Batch, family: s
     name, fields = FAMILIES[family]
     encoder = _build(name, vocabulary, sentence_pairs=True, attention=attention, **fields)
     padded = encoder.hidden_states(pairs)
-    sentence_logits = encoder.sentence_logits(padded)
+    sentence_logits = encoder.sentence_logits(padded[:, 0])
     for row, used in enumerate(pairs["attention_mask"].sum(dim=1).tolist()):
         alone = encoder.hidden_states(_rows_of(pairs, row, slice(used)))
         torch.testing.assert_close(alone[0], padded[row, :used], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(encoder.sentence_logits(alone)[0], sentence_logits[row], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(encoder.sentence_logits(alone[:, 0])[0], sentence_logits[row], atol=1e-5, rtol=1e-5)
 
 
 @every_family
@@ -250,7 +277,7 @@ def test_an_encoder_comes_back_from_its_folder_whole(
         assert torch.equal(value, found[key]), key
     torch.testing.assert_close(_logits(loaded.eval(), pairs), _logits(encoder, pairs), atol=0, rtol=0)
     if sentence_pairs:
-        first, second = (each.sentence_logits(each.hidden_states(pairs)) for each in (encoder, loaded))
+        first, second = (each.sentence_logits(each.hidden_states(pairs)[:, 0]) for each in (encoder, loaded))
         torch.testing.assert_close(first, second, atol=0, rtol=0)
 
 
@@ -264,7 +291,7 @@ def test_a_next_sentence_head_that_a_folder_lacks_is_fresh_and_named(
     assert len(missing) == 4
     assert all("pooler" in key or "seq_relationship" in key for key in missing)
     torch.testing.assert_close(_logits(loaded.eval(), pairs), _logits(encoder, pairs))
-    assert loaded.sentence_logits(loaded.hidden_states(pairs)).isfinite().all()
+    assert loaded.sentence_logits(loaded.hidden_states(pairs)[:, 0]).isfinite().all()
 
 
 @pytest.mark.parametrize("name", ENCODERS)

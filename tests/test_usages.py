@@ -65,14 +65,20 @@ REFUSED = {
     "word\tsentence\n" + GOOD[0]: r":1: the column 'sense' is missing\. Expected a header.*Correct the first line",
     f"{HEADER}\tsourse\nbank\tbank\ta\tx": r"the column 'sourse' is unknown; did you mean 'source'\?",
     f"{HEADER}\nbank the bank a": r"1 problem\n  line 2: got 1 columns, expected 3\. Separate columns by one tab",
-    "\n".join([HEADER, *GOOD, "bank\tthe banks\ta"]): r"line 6: 'bank' does not stand in 'the banks' as a whole word\. C",
+    "\n".join(
+        [HEADER, *GOOD, "bank\tthe banks\ta"]
+    ): r"line 6: 'bank' does not stand in 'the banks' as a whole word\. C",
     "\n".join([HEADER, *GOOD, "bank\t\ta"]): r"line 6: the sentence is empty\. Fill it in",
     "\n".join([HEADER, *GOOD, GOOD[1]]): r"line 6: repeats the sentence of line 3 for 'bank'.*Take one out",
-    "\n".join([HEADER, *GOOD, "bank\tour bank\tc"]): r"line 6: the sense 'c' of 'bank' has 1 sentence, expected at least",
+    "\n".join(
+        [HEADER, *GOOD, "bank\tour bank\tc"]
+    ): r"line 6: the sense 'c' of 'bank' has 1 sentence, expected at least",
     "\n".join([HEADER, GOOD[0], GOOD[2]]): r"line 2: the word 'bank' has one sense \('a'\), expected at least 2\. Add",
     f"{HEADER}\tstart\nbank\tthe bank\ta\t3": r"line 2: at start 3 stands ' ban', expected the word 'bank'\. Count",
     f"{HEADER}\tstart\nbank\tthe bank\ta\tx": r"line 2: start is 'x', expected a whole number",
-    "\n".join([f"{HEADER}\tsource", *(f"{row}\tbook" for row in GOOD)]): r"line 2 has no sentence of that sense from an",
+    "\n".join(
+        [f"{HEADER}\tsource", *(f"{row}\tbook" for row in GOOD)]
+    ): r"line 2 has no sentence of that sense from an",
 }
 
 
@@ -97,5 +103,5 @@ def test_bytes_that_are_not_utf8_are_refused_with_line_and_offset(tmp_path: Path
 
 
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProbeError, match="there is no such file. Expected a table with the columns word"):
+    with pytest.raises(ProbeError, match=r"there is no such file\. Expected a table with the columns word"):
         read_usages(tmp_path / "none.tsv")

@@ -1,0 +1,125 @@
+"""`python -m probes`: what it prints, where results go, and exit status 2 with one message for mistakes."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from probes import PROBES
+from probes.__main__ import main
+from probes.probe import default_out, file_stem, model_folder, model_name
+from tests.probe_models import save_model, table, write_table
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_table(tmp_path_factory.mktemp("table") / "t.tsv", table(2, ["bank"]))
+
+
+def test_without_a_name_every_probe_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    for name, probe in PROBES.items():
+        assert name in shown and probe.summary in shown
+    assert "report" in shown
+
+
+def test_listing_loads_neither_torch_nor_matplotlib() -> None:
+    check = "import sys; from probes.__main__ import main; main([]); print({'torch', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set()\n")
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_every_probe_tells_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([name, "--help"])
+    assert leaving.value.code == 0
+    assert "MODEL" in (shown := capsys.readouterr().out) and "--out" in shown
+
+
+def test_a_run_is_probed_into_its_own_folder_and_reported(
+    tmp_path: Path, sentences: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "runs" / "mine"
+    save_model(run / "model")
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss/mlm_nats": 9.0}\n')
+    assert main(["senses", str(run), "--sentences", str(sentences), "--layers", "0,2", "--seed", "4"]) == 0
+    shown = capsys.readouterr().out
+    results = json.loads((run / "probes" / "senses.json").read_text(encoding="utf-8"))
+    assert str(run / "probes" / "senses.json") in shown and results["models"][0]["findings"][0] in shown
+    assert results["models"][0]["layers"] == [0, 2] and results["settings"]["seed"] == 4
+    assert main(["report", str(run)]) == 0
+    assert str(run / "report.html") in capsys.readouterr().out and (run / "report.html").is_file()
+
+
+def test_the_recorded_command_repeats_the_results(
+    tmp_path: Path, sentences: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_model(tmp_path / "a model")
+    main(["senses", str(model), "--sentences", str(sentences), "--out", str(tmp_path / "out"), "--layers", "1"])
+    path = tmp_path / "out" / "senses.json"
+    first = path.read_text(encoding="utf-8")
+    words = shlex.split(json.loads(first)["command"])
+    assert words[:3] == ["python", "-m", "probes"]
+    assert main(words[3:]) == 0
+    assert path.read_text(encoding="utf-8") == first
+
+
+MISTAKES = {
+    "an unknown probe": (
+        ["sensse", "x"],
+        ["got the probe 'sensse'", "expected one of: senses", "Did you mean senses?"],
+    ),
+    "no such folder": (["senses", "./none"], ["none is not a folder", "Expected a transformers folder", "Check"]),
+    "no such table": (["senses", "MODEL", "--sentences", "none.tsv"], ["none.tsv", "no such file", "Expected a table"]),
+    "a layer too deep": (["senses", "MODEL", "--layers", "7"], ["got layers 7", "0", "to 2", "Name layers"]),
+    "no run": (["report", "./none"], ["none is not a folder", "Expected a run", "Check the path"]),
+    "a file as --out": (
+        ["senses", "MODEL", "--out", "FILE/x"],
+        ["cannot make that folder", "Expected", "Name another"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_status_2_and_one_message(
+    tmp_path: Path, mistake: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_model(tmp_path / "MODEL")
+    (tmp_path / "FILE").write_text("")
+    arguments, parts = MISTAKES[mistake]
+    capsys.readouterr()
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and "Traceback" not in shown.err
+    assert [part for part in parts if part not in shown.err] == []
+
+
+@pytest.mark.parametrize("arguments", [["senses"], ["senses", "x", "--layers", "two"], ["senses", "x", "--lay", "1"]])
+def test_options_that_cannot_be_read_are_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    assert leaving.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_results_go_beside_the_model_of_a_run_and_never_into_a_checkpoint(tmp_path: Path) -> None:
+    run = tmp_path / "mine"
+    checkpoint = run / "checkpoints" / "step-00000010"
+    for home in (run, checkpoint):
+        (home / "model").mkdir(parents=True)
+        (home / "model" / "config.json").write_text("{}")
+        (home / "recipe.yaml").write_text("")
+    assert default_out([model_folder(run)]) == default_out([run / "model"]) == run / "probes"
+    assert default_out([model_folder(checkpoint)]) == run / "probes" / "step-00000010"
+    assert default_out([run / "model", run / "model"]) == default_out([tmp_path / "plain"]) == Path("probes-out")
+    assert model_name(run / "model") == "mine" and model_name(tmp_path / "plain") == "plain"
+
+
+def test_file_names_are_safe() -> None:
+    assert file_stem("senses", "a/b c", "..") == "senses_a-b-c_x"
