@@ -116,7 +116,8 @@ def _by_heads(states: Tensor, num_heads: int) -> Tensor:
 def _rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions (Su et al. 2021), computed in float32 as transformers does."""
     exact = states.float()
-    return (exact * cos[:, None] + rotate_half(exact) * sin[:, None]).to(states.dtype)
+    rotated: Tensor = exact * cos[:, None] + rotate_half(exact) * sin[:, None]
+    return rotated.to(states.dtype)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:

@@ -12,6 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries are imported, which r
 
 import numpy as np
 import pytest
+import torch
 from accelerate.state import AcceleratorState, GradientState
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -272,6 +273,7 @@ def launch() -> Callable[..., Path]:
         fresh: bool = False,
     ) -> Path:
         _reset_accelerate()
+        torch.seed()  # a process of its own would not have the last one's random numbers either
         return train(recipe, Launch(resume=resume, fresh=fresh), _StopAfter(stop_after, status))
 
     return start

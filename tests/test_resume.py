@@ -266,7 +266,7 @@ def test_real_signals_end_a_process_with_a_checkpoint_and_their_status(
     last = 0
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         with subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
+            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}, stderr=subprocess.PIPE, text=True
         ) as process:
             _wait_for_step(run / "metrics.jsonl", last + 3, process)
             process.send_signal(number)
