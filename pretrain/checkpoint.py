@@ -155,8 +155,8 @@ def load_optimizers(optimizers: Sequence[Optimizer], module: nn.Module, folder: 
     for full_name, tensor in load_file(folder / _OPTIMIZER).items():
         number, name, key = full_name.split("/")
         parameter = parameters[name]
-        place = tensor if key == "step" else tensor.to(parameter.device)  # torch keeps step counts where it made them
-        optimizers[int(number)].state.setdefault(parameter, {})[key] = place
+        # Step counts as well: the fused optimizers keep them on the device of their parameter.
+        optimizers[int(number)].state.setdefault(parameter, {})[key] = tensor.to(parameter.device)
 
 
 def _name(step: int) -> str:

@@ -1,5 +1,6 @@
 """What every command shares: how it ends, and which errors are the user's."""
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
@@ -34,6 +35,7 @@ USER_MISTAKES = (
     VocabularyError,
 )
 MISTAKE = 2
+_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 
 def guarded(work: Callable[[Signals], None]) -> int:
@@ -52,6 +54,16 @@ def guarded(work: Callable[[Signals], None]) -> int:
         work(signals)
     except USER_MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
+    except OSError as error:
+        if error.errno not in _THE_DISK:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        print(
+            f"error: the disk refused{place}: {error.strerror}; expected room and the right to write. Make room and "
+            "launch the same command again: checkpoints are as they were.",
+            file=sys.stderr,
+        )
         return MISTAKE
     except Interrupted as interruption:
         print(f"{interruption}; launch the same command to go on", file=sys.stderr)

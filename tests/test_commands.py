@@ -1,7 +1,10 @@
 """Laws of the front door: one message and status 2 for the user's mistakes, JSON last where scripts read it."""
 
+import errno
 import gzip
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +20,9 @@ from safetensors.torch import load_file
 from encoders.config import EncoderError
 from pretrain import prepare, push
 from pretrain.__main__ import main
+from pretrain.commands import guarded
 from pretrain.recipe import Recipe
+from pretrain.signals import Signals
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = json.dumps({"text": "The old farmer sold the lamp. He went home in the rain."}) + "\n"
@@ -239,3 +244,19 @@ def test_a_hub_that_refuses_is_told_in_words(
     monkeypatch.setattr(push, "HfApi", lambda: _Hub(error))
     assert push.main([str(model_folder.parent), "me/mine"]) == 2
     assert "error: the hub did not take me/mine (" in capsys.readouterr().err
+
+
+def test_a_disk_that_refuses_is_a_sentence_and_other_faults_of_the_system_are_not_hidden(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(number: int) -> Callable[[Signals], None]:
+        def work(_: Signals) -> None:
+            raise OSError(number, os.strerror(number), "runs/x/metrics.jsonl")
+
+        return work
+
+    assert guarded(refuse(errno.ENOSPC)) == 2
+    message = capsys.readouterr().err
+    assert re.search(r"refused \(runs/x/metrics\.jsonl\): No space.*; expected room.*\. Make room and", message)
+    with pytest.raises(OSError, match="Connection"):
+        guarded(refuse(errno.ECONNREFUSED))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pretrain.__main__ import main
 from pretrain.checkpoint import CheckpointError
@@ -229,6 +230,17 @@ def test_a_damaged_checkpoint_neither_pushes_out_a_whole_one_nor_is_the_best(
     launch(recipe)
 
 
+def test_a_damaged_best_checkpoint_is_not_handed_over(tiny: Tiny, launch: LaunchRun) -> None:
+    recipe = tiny("checkpoint.best=eval/mlm_nats")
+    run = launch(recipe)
+    before = (run / "model" / "model.safetensors").read_bytes()
+    shutil.copytree(_last(run), run / "checkpoints" / "step-00000019")  # as good, and found first
+    _damage(run / "checkpoints" / "step-00000019")
+    with pytest.raises(CheckpointError, match=r"step-00000019 is damaged: model/model\.safetensors"):
+        launch(recipe)
+    assert (run / "model" / "model.safetensors").read_bytes() == before
+
+
 def test_a_damaged_checkpoint_that_is_named_is_an_error(tiny: Tiny, launch: LaunchRun, two_checkpoints: Path) -> None:
     _damage(two_checkpoints / "step-00000010")
     with pytest.raises(CheckpointError, match=r"step-00000010 is damaged: .*, expected what its manifest"):
@@ -263,11 +275,10 @@ def test_real_signals_end_a_process_with_a_checkpoint_and_their_status(
     common = ("train.steps=100000", "schedule={name: constant, warmup_steps: 4}", "log.every_steps=1")
     run = tmp_path / "run"
     command = [sys.executable, "-m", "pretrain", str(tiny_file), *common]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # bitwise at one thread count
     last = 0
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        with subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}, stderr=subprocess.PIPE, text=True
-        ) as process:
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
             _wait_for_step(run / "metrics.jsonl", last + 3, process)
             process.send_signal(number)
             _, errors = process.communicate(timeout=120)
