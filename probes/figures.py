@@ -112,8 +112,11 @@ def draw_heatmaps(
     for plot, (name, matrix) in zip(axes, panels, strict=True):
         off_diagonal = matrix[~np.eye(n, dtype=bool)]
         low, high = np.quantile(off_diagonal, [0.02, 0.98])
-        image = plot.imshow(matrix, cmap="cividis", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
-        figure.colorbar(image, ax=plot, fraction=0.046, pad=0.02, format="%.3g", extend="both")
+        spread = max(high - low, 1e-6)
+        image = plot.imshow(matrix, cmap="cividis", vmin=low, vmax=low + spread, interpolation="nearest")
+        # Cosines of random weights differ in the fourth digit only, so the spread decides how many are told.
+        decimals = max(1, 1 - math.floor(math.log10(spread)))
+        figure.colorbar(image, ax=plot, fraction=0.046, pad=0.02, format=f"%.{decimals}f", extend="both")
         plot.set_title(name, pad=22)
         plot.set_xticks([])
         plot.set_yticks(range(n), labels, fontsize=8)
