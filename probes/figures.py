@@ -4,6 +4,7 @@ Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart 
 has a marker or a dash of its own as well. Text is shown as it stands, so a `$` in a sentence is no formula.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
