@@ -1,12 +1,13 @@
 """Pairs of segments for next-sentence prediction.
 
 Source: Devlin et al. 2019 (https://arxiv.org/abs/1810.04805), section 3.1 and appendix A.2. Where we differ from
-create_pretraining_data.py: half of the pairs are random on any corpus (there 42 to 100 %), a random B never stems from
-A's document, B starts with a sentence (with a word where a chunk holds no start of a sentence, never inside a word),
-every token is emitted once an epoch, and the lengths of A, B and row do not tell the label. To that end random Bs are
-exchanged between chunks whose Bs are of like length, instead of being drawn from anywhere; with fewer than a thousand
-chunks like is not always equal, and a classifier on the lengths is right a little more often than not. As there, a
-chunk may end inside a sentence; here the next chunk goes on from that word instead of losing the rest.
+create_pretraining_data.py: half of the pairs are random on any corpus (there 42 to 100 %), a random B never stems
+from A's document, B starts with a sentence (with a word where a chunk holds no start of a sentence, never inside a
+word), every token is emitted once an epoch (but for the last of a B that is longer than the one it replaces), and the
+lengths of A, B and row do not tell the label. To that end random Bs are exchanged between chunks whose Bs are of like
+length, instead of being drawn from anywhere; with fewer than a thousand chunks like is not always equal, and a
+classifier on the lengths is right a little more often than not. As there, a chunk may end inside a sentence; here the
+next chunk goes on from that word instead of losing the rest.
 """
 
 # B rows, L tokens per row, N examples of the epoch

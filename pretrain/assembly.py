@@ -45,7 +45,7 @@ def build_objective(recipe: Recipe, store: TokenStore, *, device: torch.device) 
         attention=attention,
         num_positions=length if recipe.encoder.extend_positions else None,
     )
-    _check_folder(folder, encoder, store, length)
+    check_folder(folder, encoder, store, length)
     if missing:
         logger.info("%s has no weights for %s; they start fresh", folder, ", ".join(missing))
     return recipe.objective.build(encoder)
@@ -78,14 +78,20 @@ def special_ids(vocabulary: Vocabulary) -> SpecialIds:
     )
 
 
-def _check_folder(folder: Path, encoder: Encoder, store: TokenStore, length: int) -> None:
+def check_folder(folder: Path, encoder: Encoder, store: TokenStore, length: int) -> None:
+    """Hold a model folder against the store that it is to read.
+
+    Raises:
+        EncoderError: too few positions, or another vocabulary.
+    """
     config = encoder.model.config
     if config.max_position_embeddings < length:
         raise EncoderError(
             f"{folder} has {config.max_position_embeddings} positions, expected at least examples.max_seq_length = "
             f"{length}. Lower that, or set encoder.extend_positions: true (BERT only)."
         )
-    other = load_tokenizer(folder).get_vocab() if (folder / "tokenizer.json").exists() else None
+    has_tokenizer = any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt"))
+    other = load_tokenizer(folder).get_vocab() if has_tokenizer else None
     ours = load_tokenizer(store.tokenizer_path).get_vocab()
     if config.vocab_size < store.vocabulary.size or (other is not None and other != ours):
         raise EncoderError(

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -74,8 +75,7 @@ class Checkpoints:
             writing.mkdir(parents=True)
             fill(writing)
             _write_manifest(writing)
-            shutil.rmtree(place, ignore_errors=True)  # a damaged one of the same step, or one of a run started afresh
-            writing.rename(place)
+            put_in_place(writing, place)
             _sync(self.folder)
         except Exception as error:
             shutil.rmtree(writing, ignore_errors=True)
@@ -129,6 +129,16 @@ def verify(path: Path) -> None:
             raise _damaged(path, f"{name} has other content than was written")
 
 
+def put_in_place(made: Path, place: Path) -> None:
+    """Rename a finished folder to its place; what stood there is gone only once the new one stands."""
+    old = place.with_name(f".replaced-{place.name}")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    made.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def read_progress(path: Path) -> dict[str, Any]:
     """progress.json of a checkpoint."""
     progress: dict[str, Any] = json.loads((path / "progress.json").read_text(encoding="utf-8"))
@@ -167,7 +177,7 @@ def _best(checkpoints: Iterable[Path], metric: str | None) -> Path | None:
     if metric is None:
         return None
     scored = [(_evaluation(path).get(metric), path) for path in checkpoints]
-    known = [(value, path) for value, path in scored if value is not None]
+    known = [(value, path) for value, path in scored if value is not None and math.isfinite(value)]
     if not known:
         return None
     pick = max if "accuracy" in metric else min

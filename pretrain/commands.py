@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -56,12 +57,12 @@ def guarded(work: Callable[[Signals], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
     except OSError as error:
-        if error.errno not in _THE_DISK:
+        if error.errno not in _THE_DISK and not isinstance(error, shutil.Error):
             raise
         place = f" ({error.filename})" if error.filename else ""
         print(
-            f"error: the disk refused{place}: {error.strerror}; expected room and the right to write. Make room and "
-            "launch the same command again: checkpoints are as they were.",
+            f"error: the disk refused{place}: {error.strerror or error}; expected room and the right to write. "
+            "Make room and launch the same command again: checkpoints are as they were.",
             file=sys.stderr,
         )
         return MISTAKE

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders.config import EncoderError
-from pretrain.assembly import load_objective, prepared_store
+from pretrain.assembly import check_folder, load_objective, prepared_store
 from pretrain.checkpoint import verify
 from pretrain.commands import guarded
 from pretrain.evaluation import HeldOut
@@ -61,6 +61,7 @@ def evaluate(path: Path, recipe_path: Path | None, overrides: Sequence[str] = ()
             f"{scored.model} lacks {', '.join(lost[:4])}, expected a model with a masked-language-modelling head. Name "
             "a folder that was saved with one, such as a run's model folder."
         )
+    check_folder(scored.model, objective.encoder, store, recipe.examples.max_seq_length)
     terms = tuple(term for term in recipe.objective.terms if term != "nsp" or not missing)
     held_out = HeldOut(store, terms, max_seq_length=recipe.examples.max_seq_length)
     objective.to(processes.device)
@@ -76,16 +77,16 @@ def _find(path: Path, recipe_path: Path | None, overrides: Sequence[str]) -> Sco
     if (path / "progress.json").exists():
         verify(path)
     own = path / "recipe.yaml"
-    if own.exists():
-        if not (path / "model").is_dir():
-            raise EncoderError(
-                f"{path} has no finished model yet, expected {path / 'model'}. Name one of its checkpoints instead."
-            )
-        return Scored(model=path / "model", recipe=read_recipe(recipe_path or own, overrides))
-    if recipe_path is None:
+    model = path / "model" if own.exists() else path
+    if not model.is_dir():
+        raise EncoderError(f"{path} has no finished model yet, expected {model}. Name one of its checkpoints instead.")
+    if own.exists() and recipe_path is None and not overrides:
+        return Scored(model=model, recipe=read_recipe(own))
+    if recipe_path is None and not own.exists():
         raise RecipeError(f"{path} is a plain model folder, which says nothing of a corpus. Add --recipe RECIPE.")
-    recipe = read_recipe(recipe_path, overrides)
-    return Scored(model=path, recipe=recipe.model_copy(update={"tokenizer": TokenizerFolder(path=str(path))}))
+    recipe = read_recipe(recipe_path or own, overrides)
+    # On another corpus than the one that it was trained on a model reads with the tokenizer that it was trained with.
+    return Scored(model=model, recipe=recipe.model_copy(update={"tokenizer": TokenizerFolder(path=str(model))}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Held-out losses on frozen examples and masks: the same at every evaluation and in every run over a corpus.
+"""Held-out losses on frozen examples and masks: the same at every evaluation and in every run over a token store.
 
 Whatever a recipe trains with, masked language modelling is scored on every held-out document, each token once, in
-packed rows with BERT's own masking (15 %, 80/10/10), so that numbers of different recipes can be compared.
+packed rows with BERT's own masking (15 %, 80/10/10), so that numbers of different recipes can be compared
+where vocabulary and max_seq_length are the same.
 """
 
 from collections.abc import Mapping

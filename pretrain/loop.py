@@ -102,10 +102,10 @@ class Loop:
         share = selection.share(self.processes.rank, self.processes.world_size)
         batches = [trimmed(self.examples.batch(part)) for part in share.cut(train.micro_batch_size or train.batch_size)]
         agreed = self._agree(batches, status)
-        progress.elapsed_seconds = agreed.elapsed_seconds
         if agreed.status:
             return agreed.status
 
+        progress.elapsed_seconds = agreed.elapsed_seconds
         self.factor = self.recipe.schedule.factor(progress.step, min(1.0, self.share()))
         set_learning_rates(self.optimizers, self.peaks, self.factor)
         sums = torch.zeros_like(self._tally)
@@ -193,12 +193,12 @@ class Loop:
         """
         progress = self.progress
         seconds = progress.elapsed_seconds - progress.logged_seconds
-        line: Metrics = {
+        line: dict[str, float | int | None] = {
             "tokens": progress.tokens,
             "elapsed_seconds": round(progress.elapsed_seconds, 3),
             "tokens_per_second": round((progress.tokens - progress.logged_tokens) / max(seconds, 1e-9), 1),
             "learning_rate": self.peaks[-1] * self.factor,
-            "grad_norm": float(self.grad_norm),
+            "grad_norm": float(self.grad_norm) if math.isfinite(self.grad_norm) else None,  # fp16 skips such a step
         }
         for term, (total, count, correct) in zip(self.terms, self._tally.tolist(), strict=True):
             if count and not math.isfinite(total):
@@ -211,6 +211,20 @@ class Loop:
         self._tally.zero_()
         progress.logged_tokens, progress.logged_seconds = progress.tokens, progress.elapsed_seconds
         return line
+
+    def check_weights(self) -> None:
+        """Refuse to save what no run can go on from.
+
+        Raises:
+            TrainingError: a weight is not a finite number.
+        """
+        for name, parameter in self.objective.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise TrainingError(
+                    f"{name} holds weights that are no numbers at step {self.progress.step}, expected finite ones; "
+                    "they are not saved. Lower optimizer.learning_rate or lengthen schedule.warmup_steps, and go on "
+                    "from the last checkpoint."
+                )
 
     def state(self) -> dict[str, Any]:
         """Progress with the open tally, for progress.json."""

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _INSTALLED = {
 _SECONDS_BETWEEN_LINES = 10.0  # without a terminal; every line still goes to metrics.jsonl
 
 logger = logging.getLogger(__name__)
-Metrics = dict[str, float | int]
+Metrics = Mapping[str, float | int | None]
 
 
 class MetricsError(ValueError):
@@ -101,7 +102,8 @@ class MetricsLog:
         self._file.close()
         if self._trackers is not None:
             try:
-                self._trackers.end_training()
+                for tracker in self._trackers.trackers:  # end_training would take the process group down as well
+                    tracker.finish()
             except Exception as error:  # as above
                 logger.warning("trackers could not be finished (%s)", error)
 

@@ -14,7 +14,7 @@ import psutil
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, parse_flag_from_env
 from torch import Tensor
 
 _Result = TypeVar("_Result")
@@ -57,7 +57,7 @@ class Processes:
                 for a way of distributing that the kit does not train.
         """
         _check_launcher()
-        on_cpu = not torch.accelerator.is_available()
+        on_cpu = not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
         resolved = resolve_precision(mixed_precision, os.environ.get("ACCELERATE_MIXED_PRECISION"), on_cpu=on_cpu)
         accelerator = Accelerator(
             cpu=on_cpu, mixed_precision=resolved, log_with=list(trackers) or None, project_dir=folder

@@ -4,6 +4,7 @@ import json
 import logging
 import platform
 import shutil
+import signal
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from pretrain.checkpoint import (
     CheckpointError,
     Checkpoints,
     load_optimizers,
+    put_in_place,
     read_progress,
     save_optimizers,
     verify,
@@ -28,7 +30,7 @@ from pretrain.loop import Loop, Progress
 from pretrain.metrics import MetricsLog, check_trackers
 from pretrain.processes import Processes
 from pretrain.recipe import Recipe, RecipeError, check_world_size, differing_keys, read_recipe
-from pretrain.signals import Interrupted, Signals
+from pretrain.signals import STATUS, Interrupted, Signals
 from probes import PROBES
 from probes.report import write_report
 from tokenization.store import TokenStore
@@ -72,7 +74,9 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
     path = processes.broadcast(processes.on_main(lambda: prepared_store(recipe).path))
     # A node that does not share the main one's disk prepares a store of its own.
     store = TokenStore.open(path) if path is not None and path.exists() else prepared_store(recipe)
-    checkpoint = processes.broadcast(processes.on_main(lambda: _starting_point(recipe, launch, store)))
+    checkpoint = processes.broadcast(
+        processes.on_main(lambda: _starting_point(recipe, launch, store, processes.mixed_precision))
+    )
     held_out = None
     if store.held_out.num_tokens:
         held_out = HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length)
@@ -101,6 +105,8 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
     )
     examples.plan(progress.epoch)
     loop = Loop(recipe, processes, objective, examples, optimizers, progress)
+    if launch.fresh:
+        processes.on_main(lambda: _clear(recipe.run_dir))
     if processes.is_main:
         _announce(recipe, processes, objective, checkpoint)
     return Run(recipe, processes, store, loop, held_out, signals)
@@ -123,13 +129,16 @@ class Run:
         self.checkpoints = Checkpoints(recipe.run_dir)
         self.evaluation: dict[str, float] = {}
         """Held-out metrics of the step that is done, if it was evaluated."""
-        self.log: MetricsLog | None = None
-        if processes.is_main:
-            recipe.run_dir.mkdir(parents=True, exist_ok=True)
-            (recipe.run_dir / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-            self.log = MetricsLog(recipe.run_dir, step=loop.progress.step, description=recipe.name)
-            if recipe.log.trackers:
-                self.log.track(processes.accelerator, recipe)
+        self.log: MetricsLog | None = processes.on_main(self._open_log)
+
+    def _open_log(self) -> MetricsLog:
+        recipe = self.recipe
+        recipe.run_dir.mkdir(parents=True, exist_ok=True)
+        (recipe.run_dir / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+        log = MetricsLog(recipe.run_dir, step=self.loop.progress.step, description=recipe.name)
+        if recipe.log.trackers:
+            log.track(self.processes.accelerator, recipe)
+        return log
 
     def go_on(self) -> None:
         """Train until the budget is spent.
@@ -157,9 +166,11 @@ class Run:
             is_last = loop.share() >= 1.0
             if is_last or _is_due(progress.step, recipe.log.every_steps):
                 self._write_metrics()
-            if is_last or _is_due(progress.step, recipe.evaluate.every_steps):
+            is_saved = is_last or _is_due(progress.step, recipe.checkpoint.every_steps)
+            is_compared = is_saved and recipe.checkpoint.best is not None
+            if is_last or is_compared or _is_due(progress.step, recipe.evaluate.every_steps):
                 self._evaluate()
-            if is_last or _is_due(progress.step, recipe.checkpoint.every_steps):
+            if is_saved:
                 self._save()
                 saved = progress.step
             self.evaluation = {}
@@ -168,6 +179,10 @@ class Run:
         """Write the finished model, which is the best checkpoint's where the recipe names a metric, and probe it."""
         self.processes.on_main(self._export)
         self.signals.deferred = False
+        if self.processes.any(bool(self.signals.received)):
+            raise Interrupted(
+                self.signals.received or STATUS[signal.SIGTERM], "training is done and the model is there"
+            )
         if self.recipe.probes:
             self.processes.on_main(self._probe)
 
@@ -191,6 +206,7 @@ class Run:
             logger.info("step %d  held out: %s", self.loop.progress.step, shown)
 
     def _save(self) -> None:
+        self.loop.check_weights()
         step, checkpoint = self.loop.progress.step, self.recipe.checkpoint
         self.processes.on_main(lambda: self.checkpoints.write(step, self._fill))
         self.processes.on_main(lambda: self.checkpoints.prune(step, keep=checkpoint.keep, best=checkpoint.best))
@@ -222,8 +238,7 @@ class Run:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(source / "model", partial)
         write_card(partial, self.recipe, self.store, read_progress(source))
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        put_in_place(partial, target)
 
     def _probe(self) -> None:
         for name in self.recipe.probes:
@@ -236,7 +251,7 @@ def _is_due(step: int, every_steps: int | None) -> bool:
     return every_steps is not None and step % every_steps == 0
 
 
-def _starting_point(recipe: Recipe, launch: Launch, store: TokenStore) -> Path | None:
+def _starting_point(recipe: Recipe, launch: Launch, store: TokenStore, mixed_precision: str) -> Path | None:
     """The checkpoint to go on from, or None to start anew.
 
     Raises:
@@ -245,11 +260,13 @@ def _starting_point(recipe: Recipe, launch: Launch, store: TokenStore) -> Path |
     """
     checkpoints = Checkpoints(recipe.run_dir)
     if launch.fresh:
-        for leftover in (checkpoints.folder, recipe.run_dir / "model"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        (recipe.run_dir / "metrics.jsonl").unlink(missing_ok=True)
         return None
     if launch.resume is not None:
+        if not any((launch.resume / name).exists() for name in ("progress.json", "manifest.json")):
+            raise CheckpointError(
+                f"{launch.resume} is no checkpoint, expected a folder such as {checkpoints.folder / 'step-00001000'}. "
+                "Name one, or leave --resume out to go on from the newest."
+            )
         verify(launch.resume)
         checkpoint: Path | None = launch.resume
     else:
@@ -265,7 +282,9 @@ def _starting_point(recipe: Recipe, launch: Launch, store: TokenStore) -> Path |
     if read_progress(checkpoint)["store"] != store.fingerprint and not any(
         d.startswith(("corpus", "tokenizer")) for d in differences
     ):
-        differences.append("corpus: its files have other content now")
+        differences.append("corpus: its files, or the versions of sentencex or tokenizers, are other ones now")
+    if (old := read_progress(checkpoint)["mixed_precision"]) != mixed_precision:
+        differences.append(f"train.mixed_precision, as resolved: {old} -> {mixed_precision}")
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)
         raise RecipeError(
@@ -274,6 +293,14 @@ def _starting_point(recipe: Recipe, launch: Launch, store: TokenStore) -> Path |
             "Take the changes back, give the run another name, or launch with --fresh to start again."
         )
     return checkpoint
+
+
+def _clear(run_dir: Path) -> None:
+    """Delete what an earlier run left; only now that the new one is known to start."""
+    for folder in ("checkpoints", "model", "probes"):
+        shutil.rmtree(run_dir / folder, ignore_errors=True)
+    for file in ("metrics.jsonl", "report.html"):
+        (run_dir / file).unlink(missing_ok=True)
 
 
 def _progress_of(checkpoint: Path) -> Progress:

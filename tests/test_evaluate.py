@@ -156,6 +156,17 @@ def test_a_run_a_checkpoint_and_a_model_give_the_figures_of_training(
         assert json.loads(line).keys() == NAMES
 
 
+def test_on_another_corpus_a_run_reads_with_the_tokenizer_that_it_was_trained_with(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A share held out instead of a file leaves other text to train a vocabulary on, which must not be used."""
+    other = "corpus.held_out=0.3"
+    as_run = evaluate(trained, None, [other])
+    assert as_run == evaluate(trained / "model", trained / "recipe.yaml", [other])
+    assert as_run != evaluate(trained, None)
+    assert as_run["eval/mlm_nats"] < 1.5 * evaluate(trained, None)["eval/mlm_nats"]
+
+
 def test_a_model_is_scored_for_the_heads_that_it_has(trained: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     BertForMaskedLM.from_pretrained(trained / "model").save_pretrained(plain)

@@ -54,7 +54,7 @@ def test_two_processes_train_as_one(
     common = (*overrides, "log.every_steps=1", "evaluate.every_steps=10")
     one = launch(tiny(*common, f"output_dir={tmp_path / 'one'}"))
     two = tmp_path / "two"
-    done = _two_processes(str(tiny_file), *common, f"output_dir={two}")
+    done = _two_processes(str(tiny_file), *common, "log.trackers=[tensorboard]", f"output_dir={two}")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("2 processes on cpu") == 1, "said once, by the main process"
 

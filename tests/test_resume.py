@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 
+from encoders.config import EncoderError
 from pretrain.__main__ import main
 from pretrain.checkpoint import CheckpointError
+from pretrain.loop import TrainingError
 from pretrain.recipe import Recipe, RecipeError
 from pretrain.signals import Interrupted
 
@@ -180,7 +182,9 @@ def test_changed_text_under_the_same_name_is_refused(
 ) -> None:
     longer = tmp_path / "train.jsonl"
     longer.write_text(corpus_files[0].read_text() + json.dumps({"text": "The old sailor left. He went home."}) + "\n")
-    with pytest.raises(RecipeError, match=r"\n  corpus: its files have other content now\n"):
+    with pytest.raises(
+        RecipeError, match=r"\n  corpus: its files, or the versions of sentencex or tokenizers, are other ones now\n"
+    ):
         launch(tiny(f"corpus.files=[{longer}]"))
 
 
@@ -192,6 +196,36 @@ def test_fresh_starts_again_and_leaves_nothing_of_the_old_run(
     run = launch(tiny(*other), fresh=True)
     assert [path.name for path in two_checkpoints.iterdir()] == ["step-00000008"]
     assert _state(run) == _state(whole)
+
+
+def test_a_fresh_start_that_fails_leaves_the_old_run_as_it_was(
+    tiny: Tiny, launch: LaunchRun, two_checkpoints: Path, tmp_path: Path
+) -> None:
+    run = two_checkpoints.parent
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(EncoderError, match=r"nowhere is not a transformers model folder"):
+        launch(tiny(f"encoder={{from: {tmp_path / 'nowhere'}}}"), fresh=True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_weights_that_are_no_numbers_are_never_saved(
+    tiny: Tiny, launch: LaunchRun, two_checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pretrain.loop import Loop
+
+    update = Loop._update
+
+    def spoil(loop: Loop) -> None:
+        update(loop)
+        with torch.no_grad():
+            next(loop.objective.parameters()).fill_(float("nan"))
+
+    monkeypatch.setattr(Loop, "_update", spoil)
+    names = sorted(path.name for path in two_checkpoints.iterdir())
+    recipe = tiny("checkpoint.every_steps=1", "log.every_steps=1000")
+    with pytest.raises(TrainingError, match=r"no numbers at step 11, expected finite ones; they are not saved\. Lower"):
+        launch(recipe)
+    assert sorted(path.name for path in two_checkpoints.iterdir()) == names
 
 
 def test_resume_names_the_checkpoint_to_go_on_from(
@@ -245,7 +279,9 @@ def test_a_damaged_checkpoint_that_is_named_is_an_error(tiny: Tiny, launch: Laun
     _damage(two_checkpoints / "step-00000010")
     with pytest.raises(CheckpointError, match=r"step-00000010 is damaged: .*, expected what its manifest"):
         launch(tiny(), resume=two_checkpoints / "step-00000010")
-    with pytest.raises(CheckpointError, match=r"nowhere is damaged: manifest\.json cannot be read"):
+    with pytest.raises(
+        CheckpointError, match=r"nowhere is no checkpoint, expected a folder such as .*step-\d+\. Name one"
+    ):
         launch(tiny(), resume=two_checkpoints / "nowhere")
 
 

@@ -4,7 +4,8 @@ A store stands at CACHE_DIR/<first 16 digits of its fingerprint>; the fingerprin
 the settings that change the ids, and the versions of the libraries that make them. It is written beside its place and
 renamed into it once, so it is there whole or not at all.
 
-Differs from datasets' cache: the key is content and never a path or a date, and a damaged store is found on opening.
+Differs from datasets' cache: the key is content and never a path or a date, and a store that is cut short
+or lacks a file is found on opening (a flipped bit within an array is not).
 """
 
 import errno
