@@ -77,7 +77,7 @@ def test_a_mistake_is_said_once_by_all_processes(tiny_file: Path, tmp_path: Path
     done = _two_processes(str(tiny_file), "train.batch_size=1", f"output_dir={tmp_path / 'run'}")
     assert done.returncode != 0
     assert done.stderr.count("error: train.batch_size = 1 is fewer than the 2 processes that were started") == 1
-    assert f'File "{ROOT}' not in done.stderr, "a traceback of ours"
+    assert f'File "{ROOT / "pretrain"}' not in done.stderr, "a traceback of ours"  # torchrun adds its own
     assert "exitcode  : 2" in done.stderr
 
 
