@@ -6,12 +6,14 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available, is_trackio_available, is_wandb_available
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pretrain.recipe import Recipe
 
@@ -54,11 +56,12 @@ class MetricsLog:
         self._trackers: Accelerator | None = None
         self._last_line = -_SECONDS_BETWEEN_LINES
         # A bar in thousandths of the run follows any budget: steps, epochs, tokens or hours.
-        self._bar = (
-            tqdm(total=1000, desc=description, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
-            if sys.stderr.isatty()
-            else None
-        )
+        # A bar in thousandths of the run follows any budget: steps, epochs, tokens or hours.
+        self._bar: tqdm | None = None
+        self._around_bar = ExitStack()
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=1000, desc=description, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
+            self._around_bar.enter_context(logging_redirect_tqdm())  # lines of the log go above the bar
 
     def track(self, accelerator: Accelerator, recipe: Recipe) -> None:
         """Send the metrics to the recipe's trackers as well; one that fails is reported and never stops the run."""
@@ -96,6 +99,7 @@ class MetricsLog:
 
     def close(self) -> None:
         """Finish the bar, the file and the trackers."""
+        self._around_bar.close()
         if self._bar is not None:
             self._bar.close()
         os.fsync(self._file.fileno())

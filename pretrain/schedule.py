@@ -47,7 +47,7 @@ class _WarmUp(BaseModel, frozen=True, extra="forbid"):
         return self._after_warmup(step, share)
 
     def _after_warmup(self, step: int, share: float) -> float:
-        raise NotImplementedError
+        raise AssertionError("a subclass says how the rate falls")
 
     def _progress(self, step: int, share: float) -> float:
         """Share done, in 0..1, of the part of the run that follows the warm-up."""

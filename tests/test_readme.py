@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.recipe import SECTIONS, Recipe
+from pretrain.recipe import SECTIONS, Recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -89,3 +89,8 @@ def test_every_recipe_has_its_row() -> None:
 
 def test_nothing_is_left_to_be_filled_in(text: str) -> None:
     assert re.findall(r"@@\w+@@|TODO|FIXME", text) == []
+
+
+def test_the_shortened_demo_of_continuous_integration_is_a_valid_recipe() -> None:
+    (overrides,) = re.findall(r'OVERRIDES="([^"]*)"', (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert read_recipe(ROOT / "recipes" / "demo.yaml", overrides.split()).train.steps == 12
