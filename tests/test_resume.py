@@ -143,7 +143,10 @@ def test_a_finished_run_that_is_launched_again_stays_as_it_is(
 
 def test_a_longer_log_interval_or_another_micro_batch_is_the_same_run(tiny: Tiny, launch: LaunchRun) -> None:
     _stop(launch, tiny(), 5)
-    launch(tiny("log.every_steps=3", "train.micro_batch_size=8", "checkpoint.keep=1", "name=other"))
+    run = launch(tiny("log.every_steps=3", "train.micro_batch_size=8", "checkpoint.keep=1", "name=other"))
+    steps = [line["step"] for line in _metrics(run) if "tokens" in line]
+    assert steps == [5, *range(6, 20, 3), 20], "it went on and did not start anew"
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000020"]
 
 
 # What a launch goes on from ------------------------------------------------------------------------------------------
