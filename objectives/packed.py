@@ -61,6 +61,11 @@ class PackedPlan:
     def __len__(self) -> int:
         return int(self.row[-1]) + 1
 
+    @property
+    def lengths(self) -> None:
+        """Rows are full."""
+        return None
+
     def rows(self, indices: Ints) -> Rows:
         """The rows of these numbers; see objectives.rows.Rows."""
         first, last = np.searchsorted(self.row, indices), np.searchsorted(self.row, indices, side="right")

@@ -34,12 +34,19 @@ class Rows:
     """Positions from 0 in each piece; only where a row holds several pieces, which must not attend to each other."""
     next_sentence_label: Ints | None = None
     """(B,): 0 where B follows A in the corpus, 1 where B is random (transformers' own convention)."""
+    sentence_order_label: Ints | None = None
+    """(B,): 0 where A and B stand as in the corpus, 1 where they are exchanged (transformers' own convention)."""
 
 
 class Plan(Protocol):
     """The examples of one epoch, cut but not yet read; memory grows with their number only."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def lengths(self) -> Ints | None:
+        """(N,) tokens in each row, special ones included, where rows differ and batches should hold like ones."""
+        ...
 
     def rows(self, indices: Ints) -> Rows:
         """The examples of these numbers (B,), in this order."""

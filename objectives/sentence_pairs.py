@@ -125,6 +125,11 @@ class PairPlan:
     def __len__(self) -> int:
         return len(self.a_start)
 
+    @property
+    def lengths(self) -> Ints:
+        """(N,) tokens of each row, special ones included."""
+        return self.a_length + self.b_length + _NUM_SPECIAL
+
     def rows(self, indices: Ints) -> Rows:
         """The examples of these numbers; see objectives.rows.Rows."""
         a_length, b_length = self.a_length[indices], self.b_length[indices]

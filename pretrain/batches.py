@@ -130,4 +130,6 @@ def _as_batch(rows: Rows, *, input_ids: Ints, labels: Ints) -> dict[str, Ints]:
         batch["position_ids"] = rows.position_ids
     if rows.next_sentence_label is not None:
         batch["next_sentence_label"] = rows.next_sentence_label
+    if rows.sentence_order_label is not None:
+        batch["sentence_order_label"] = rows.sentence_order_label
     return batch

@@ -123,6 +123,8 @@ def with_own_ids() -> Callable[[TokenSplit, Vocabulary], tuple[TokenSplit, Vocab
             ordinary_ids=np.arange(count),
             is_special=is_special,
             is_word_start=np.append(vocabulary.is_word_start[split.ids], np.ones(5, dtype=bool)),
+            is_word_end=np.append(vocabulary.is_word_end[split.ids], np.ones(5, dtype=bool)),
+            tokens=(*(vocabulary.tokens[id] for id in split.ids.tolist()), "", "", "", "", ""),
         )
 
     return rename

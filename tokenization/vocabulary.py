@@ -256,9 +256,18 @@ class Vocabulary:
     is_special: np.ndarray
     """(size,) bool."""
     is_word_start: np.ndarray
-    """(size,) bool: whether a token begins a word. True at special and added tokens."""
+    """(size,) bool: whether a token begins a word whatever stands before it. True at special and added tokens."""
+    is_word_end: np.ndarray
+    """(size,) bool: whether a token ends a word whatever follows it, as punctuation does. True at special tokens."""
+    tokens: tuple[str, ...]
+    """(size,) each token as it stands in a text, without marks such as "##"; empty at ids without a token."""
     fingerprint: str
     """sha256 (hex) of everything that decides the ids."""
+
+    def begins_word(self, previous: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Whether each of `ids` begins a word where the one of `previous` stands before it: bool of their shape."""
+        begins: np.ndarray = self.is_word_start[ids] | self.is_word_end[previous]
+        return begins
 
     @classmethod
     def from_folder(cls, path: str | Path) -> "Vocabulary":
@@ -284,8 +293,10 @@ class Vocabulary:
         is_special = np.zeros(size, dtype=bool)
         is_special[list(special)] = True
         is_word_start = np.ones(size, dtype=bool)
+        tokens = [""] * size
         for token, id in ids.items():
             is_word_start[id] = id in special or id in added or begins_word(token)
+            tokens[id] = token.removeprefix(CONTINUATION)
         ordinary = sorted(id for token, id in ids.items() if id not in special and not _UNUSED.fullmatch(token))
         if not ordinary:
             raise VocabularyError(
@@ -303,6 +314,8 @@ class Vocabulary:
             ordinary_ids=_frozen(np.array(ordinary, dtype=np.int64)),
             is_special=_frozen(is_special),
             is_word_start=_frozen(is_word_start),
+            is_word_end=_frozen(is_special.copy()),
+            tokens=tuple(tokens),
             fingerprint=fingerprint_tokenizer(tokenizer),
         )
 
