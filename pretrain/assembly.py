@@ -11,7 +11,8 @@ from encoders.encoder import Encoder, build_encoder, load_encoder
 from objectives.draws import Key
 from objectives.objective import Objective
 from pretrain.recipe import Recipe
-from tokenization.store import TokenStore, prepare_store
+from tokenization.cache import prepare_store
+from tokenization.store import TokenStore
 from tokenization.vocabulary import Vocabulary, load_tokenizer
 
 logger = logging.getLogger(__name__)

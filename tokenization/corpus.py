@@ -53,6 +53,9 @@ class Corpus(BaseModel, frozen=True, extra="forbid"):
     on_error: Literal["stop", "skip"] = "stop"
     """What a bad line does: stop with an error, or be left out, counted and reported."""
 
+    sentences: Literal["detected", "lines"] = "detected"
+    duplicate_documents: Literal["keep", "drop"] = "keep"
+    duplicate_lines: Literal["keep", "drop"] = "keep"
     language: str = Field(default="en", min_length=2)
     """ISO 639 code of the language whose rules find the sentences."""
 
@@ -69,12 +72,16 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class CorpusFile:
+class Source:
     """A file with the sha256 of its bytes and its size in bytes."""
 
     path: Path
     digest: str
     num_bytes: int
+
+    @property
+    def origin(self) -> str:
+        return str(self.path)
 
     @property
     def is_compressed(self) -> bool:
@@ -87,11 +94,11 @@ class CorpusFile:
 
 
 @dataclass(frozen=True, slots=True)
-class CorpusFiles:
+class Sources:
     """The files of a corpus, each content once, in the order of their digests."""
 
-    train: tuple[CorpusFile, ...]
-    held_out: tuple[CorpusFile, ...]
+    train: tuple[Source, ...]
+    held_out: tuple[Source, ...]
 
 
 class Problems:
@@ -113,6 +120,22 @@ class Problems:
         self.counts[reason] += 1
         self._first.setdefault(reason, message)
 
+    def state(self):
+        return {"on_error": self.on_error, "counts": dict(self.counts), "first": self._first}
+
+    @classmethod
+    def from_state(cls, state):
+        p = cls(state["on_error"])
+        p.counts.update(state["counts"])
+        p._first.update(state["first"])
+        return p
+
+    def merge(self, other: "Problems") -> None:
+        """Add the counts of another."""
+        self.counts += other.counts
+        for reason, first in other._first.items():
+            self._first.setdefault(reason, first)
+
     def report(self, log: logging.Logger) -> None:
         """Log one warning with the counts by reason and the first place of each; nothing if there was no problem."""
         if self.counts:
@@ -120,7 +143,7 @@ class Problems:
             log.warning("corpus: left out %d places: %s", self.counts.total(), reasons)
 
 
-def resolve_files(corpus: Corpus) -> CorpusFiles:
+def resolve_sources(corpus: Corpus, *, digests: Path | None = None) -> Sources:
     """Find the files of a corpus and read each once for its digest.
 
     Returns:
@@ -140,10 +163,10 @@ def resolve_files(corpus: Corpus) -> CorpusFiles:
             f"corpus.files: got only files that are held out as well ({', '.join(corpus.files)}), "
             "expected at least one to train on.\nAdd training files, or name fewer in corpus.held_out.files."
         )
-    return CorpusFiles(train=tuple(train.values()), held_out=tuple(held_out.values()))
+    return Sources(train=tuple(train.values()), held_out=tuple(held_out.values()))
 
 
-def read_documents(files: Iterable[CorpusFile], corpus: Corpus, problems: Problems) -> Iterator[Document]:
+def read_documents(files: Iterable[Source], corpus: Corpus, problems: Problems) -> Iterator[Document]:
     """Give the documents of files one after another; memory holds one line of JSONL or one document of text.
 
     Raises:
@@ -169,7 +192,7 @@ def read_documents(files: Iterable[CorpusFile], corpus: Corpus, problems: Proble
             )
 
 
-def read_splits(files: CorpusFiles, corpus: Corpus, problems: Problems) -> Iterator[tuple[bool, Document]]:
+def read_splits(files: Sources, corpus: Corpus, problems: Problems) -> Iterator[tuple[bool, Document]]:
     """Give every document of a corpus with whether it is held out, in the order of the files.
 
     Raises:
@@ -188,10 +211,10 @@ def is_held_out(text: str, *, share: float) -> bool:
     return draw < share * 2.0**64
 
 
-def _distinct(patterns: Iterable[str], *, setting: str) -> dict[str, CorpusFile]:
+def _distinct(patterns: Iterable[str], *, setting: str) -> dict[str, Source]:
     """The files that patterns name, by digest and in the order of the digests."""
     paths = sorted({path for pattern in patterns for path in _match(pattern, setting=setting)})
-    found: dict[str, CorpusFile] = {}
+    found: dict[str, Source] = {}
     for path in paths:
         file = _identify(path)
         found.setdefault(file.digest, file)
@@ -211,7 +234,7 @@ def _match(pattern: str, *, setting: str) -> list[Path]:
     return paths
 
 
-def _identify(path: Path) -> CorpusFile:
+def _identify(path: Path) -> Source:
     try:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -220,7 +243,7 @@ def _identify(path: Path) -> CorpusFile:
         raise CorpusError(
             f"{path}: cannot be read ({error.strerror}).\nExpected a readable file. Check its permissions."
         ) from error
-    file = CorpusFile(path=path, digest=digest, num_bytes=num_bytes)
+    file = Source(path=path, digest=digest, num_bytes=num_bytes)
     if file.kind not in READERS:
         known = ", ".join(f"{kind}, {kind}.gz" for kind in READERS)
         raise CorpusError(
@@ -231,7 +254,7 @@ def _identify(path: Path) -> CorpusFile:
     return file
 
 
-def _read_jsonl(file: CorpusFile, text_field: str, problems: Problems) -> Iterator[Document]:
+def _read_jsonl(file: Source, text_field: str, problems: Problems) -> Iterator[Document]:
     for number, line in _read_lines(file, problems):
         if not line.strip():
             continue
@@ -258,7 +281,7 @@ def _read_jsonl(file: CorpusFile, text_field: str, problems: Problems) -> Iterat
             yield Document(text=text, origin=origin)
 
 
-def _read_txt(file: CorpusFile, text_field: str, problems: Problems) -> Iterator[Document]:
+def _read_txt(file: Source, text_field: str, problems: Problems) -> Iterator[Document]:
     lines: list[str] = []
     start = 1
     for number, line in _read_lines(file, problems):
@@ -273,13 +296,13 @@ def _read_txt(file: CorpusFile, text_field: str, problems: Problems) -> Iterator
         yield Document(text="\n".join(lines), origin=f"{file.path}:{start}")
 
 
-READERS: dict[str, Callable[[CorpusFile, str, Problems], Iterator[Document]]] = {
+READERS: dict[str, Callable[[Source, str, Problems], Iterator[Document]]] = {
     ".jsonl": _read_jsonl,
     ".txt": _read_txt,
 }
 
 
-def _read_lines(file: CorpusFile, problems: Problems) -> Iterator[tuple[int, str]]:
+def _read_lines(file: Source, problems: Problems) -> Iterator[tuple[int, str]]:
     """Give each line with its number from 1, decoded, without its line end and without a byte order mark."""
     offset = 0
     for number, line in enumerate(_read_raw_lines(file, problems), start=1):
@@ -296,7 +319,7 @@ def _read_lines(file: CorpusFile, problems: Problems) -> Iterator[tuple[int, str
         offset += len(line)
 
 
-def _read_raw_lines(file: CorpusFile, problems: Problems) -> Iterator[bytes]:
+def _read_raw_lines(file: Source, problems: Problems) -> Iterator[bytes]:
     num_lines = 0
     with ExitStack() as stack:
         raw = stack.enter_context(file.path.open("rb"))

@@ -46,6 +46,7 @@ class WordPiece(BaseModel, frozen=True, extra="forbid"):
     lowercase: bool = Field(default=True, strict=True)
     """Lower-case the text and strip its accents, as BERT's uncased models do."""
 
+    sample_megabytes: float = 64
     min_frequency: int = Field(default=2, strict=True, ge=1)
     """Fewest occurrences of a pair of pieces that is joined."""
 

@@ -1,0 +1,4 @@
+from tokenization.vocabulary import WordPiece, train_wordpiece
+
+TrainedTokenizer = WordPiece
+train_tokenizer = train_wordpiece
