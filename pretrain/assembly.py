@@ -11,16 +11,17 @@ from encoders.encoder import Encoder, build_encoder, load_encoder
 from objectives.draws import Key
 from objectives.objective import Objective
 from pretrain.recipe import Recipe
-from tokenization.cache import prepare_store
+from tokenization.cache import Engine, prepare_store
+from tokenization.cores import prepare_here
 from tokenization.store import TokenStore
 from tokenization.vocabulary import Vocabulary, load_tokenizer
 
 logger = logging.getLogger(__name__)
 
 
-def prepared_store(recipe: Recipe) -> TokenStore:
-    """The token store of a recipe's corpus and tokenizer, made now if the cache does not have it."""
-    return prepare_store(recipe.corpus, recipe.tokenizer, cache_dir=Path(recipe.cache_dir))
+def prepared_store(recipe: Recipe, engine: Engine = prepare_here) -> TokenStore:
+    """The token store of a recipe's corpus and tokenizer, made now by the engine if the cache does not have it."""
+    return prepare_store(recipe.corpus, recipe.tokenizer, cache_dir=Path(recipe.cache_dir), engine=engine)
 
 
 def build_objective(recipe: Recipe, store: TokenStore, *, device: torch.device) -> Objective:

@@ -1,4 +1,7 @@
-"""python -m pretrain.prepare RECIPE [section.key=value ...]: corpus -> tokenizer -> token store, as training would."""
+"""python -m pretrain.prepare RECIPE [section.key=value ...]: corpus -> tokenizer -> token store, as training would.
+
+On many machines: --executor local|slurm|ray --tasks N [--option key=value ...], by datatrove.
+"""
 
 import argparse
 import json
@@ -6,10 +9,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pretrain.assembly import prepared_store
 from pretrain.commands import guarded
-from pretrain.recipe import read_recipe
+from pretrain.recipe import RecipeError, read_recipe
+from tokenization.cache import Engine, StillPreparing
+from tokenization.cores import prepare_here
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,14 +23,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="pretrain.prepare", description="Prepare a recipe's corpus and tokenizer.")
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument(
+        "--executor", choices=("local", "slurm", "ray"), help="run it by datatrove, here or on a cluster"
+    )
+    parser.add_argument("--tasks", type=int, help="parts that the executor runs the work in")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="key=value", help="of the executor, such as partition=cpu"
+    )
     options = parser.parse_intermixed_args(arguments)
-    return guarded(lambda _: _prepare(options.recipe, options.overrides))
+    return guarded(lambda _: _prepare(options.recipe, options.overrides, _engine(options)))
 
 
-def _prepare(path: Path, overrides: Sequence[str]) -> None:
+def _prepare(path: Path, overrides: Sequence[str], engine: Engine) -> None:
     recipe = read_recipe(path, overrides)
     began = time.monotonic()
-    store = prepared_store(recipe)
+    try:
+        store = prepared_store(recipe, engine)
+    except StillPreparing as queued:
+        print(queued, file=sys.stderr)
+        print(json.dumps({"store": None, "queued": True}))
+        return
     splits = (store.train, store.held_out)
     summary = {
         "store": str(store.path),
@@ -36,6 +54,39 @@ def _prepare(path: Path, overrides: Sequence[str]) -> None:
         "fingerprint": store.fingerprint,
     }
     print(json.dumps(summary))
+
+
+def _engine(options: argparse.Namespace) -> Engine:
+    """What will run the stages.
+
+    Raises:
+        RecipeError: the options do not fit each other, or datatrove is not installed.
+    """
+    if options.executor is None:
+        if options.tasks is not None or options.option:
+            raise RecipeError("got --tasks or --option without --executor, expected --executor local, slurm or ray.")
+        return prepare_here
+    if options.tasks is None:
+        raise RecipeError(f"got --executor {options.executor} without --tasks, expected --tasks N, 1 or more.")
+    try:
+        from tokenization.pipeline import datatrove_engine
+    except ImportError as error:
+        raise RecipeError(
+            f"--executor {options.executor} runs on datatrove, which cannot be imported ({error}).\n"
+            "Install it: pip install 'clozekit[datatrove]'"
+        ) from error
+    return datatrove_engine(options.executor, tasks=options.tasks, options=dict(map(_option, options.option)))
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """key=value, the value a number, true, false or null where it reads as one, else text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f"--option: got {text!r}, expected key=value.")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
 
 
 if __name__ == "__main__":

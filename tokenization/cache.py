@@ -1,7 +1,7 @@
 """The cache of token stores: a store stands at CACHE_DIR/<first 16 digits of its fingerprint>.
 
-The fingerprint covers the content of the corpus, the settings that change the ids, and the versions of the libraries that
-make them; no path, name or date. Differs from datasets' cache, whose key changes with a file's place and date.
+The fingerprint covers the content of the corpus, the settings that change the ids, and the versions of the libraries
+that make them; no path, name or date. Differs from datasets' cache, whose key changes with a file's place and date.
 """
 
 import errno
@@ -28,12 +28,20 @@ from tokenization.store import StoreError, TokenStore
 from tokenization.training import TrainedTokenizer
 from tokenization.vocabulary import TokenizerFolder, fingerprint_tokenizer, load_tokenizer
 
+TASKS = ".tasks-"
+"""What the folders are called in which an engine on many machines keeps its notes."""
+
 _BUILDING = ".building-"
 _DIGESTS = "digests.json"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORGOTTEN_SECONDS = 7 * 24 * 3600  # an unfinished store of another corpus is kept so long
 
 _LOG = logging.getLogger("tokenization.store")
+
+
+class StillPreparing(StoreError):
+    """A store that jobs on other machines are preparing."""
+
 
 Engine = Callable[[Preparation], None]
 """Goes through the stages of a preparation until the store is in its place."""
@@ -48,8 +56,8 @@ def prepare_store(
 ) -> TokenStore:
     """Give the store of a corpus under a tokenizer: the one in the cache, or else a new one.
 
-    Of several processes that ask at once, one builds and the others wait for it. After a kill or an interruption the next
-    call goes on with what is finished; any other failure leaves the cache as it was.
+    Of several processes that ask at once, one builds and the others wait for it. After a kill or an interruption the
+    next call goes on with what is finished; any other failure leaves the cache as it was.
 
     Args:
         corpus: files, held-out share and what to do with bad lines.
@@ -61,6 +69,7 @@ def prepare_store(
         CorpusError: a file or a line cannot be used, or there is nothing to train on.
         VocabularyError: the vocabulary cannot be trained or the folder's tokenizer cannot be used.
         StoreError: the store cannot be written, for example because the disk is full.
+        StillPreparing: the engine has only queued the work.
     """
     sources = resolve_sources(corpus, digests=cache_dir / _DIGESTS)
     existing = load_tokenizer(tokenizer.path) if isinstance(tokenizer, TokenizerFolder) else None
@@ -85,6 +94,11 @@ def prepare_store(
             if failure is not None:
                 raise failure from error
             raise
+        if not place.exists():
+            raise StillPreparing(
+                f"{building}: the store is being prepared by jobs that were queued. Launch again once they are done; "
+                "if one of them failed, the same command queues what is missing."
+            )
         _LOG.info("store: %s in %.1f s", place, time.monotonic() - began)
     return TokenStore.open(place)
 
@@ -136,7 +150,7 @@ def _remove_leftovers(cache_dir: Path, *, besides: Path) -> None:
     """Delete what dead processes left, but not what this corpus can go on with, nor what is younger than a week."""
     for replaced in cache_dir.glob(f"{REPLACED}*"):
         shutil.rmtree(replaced, ignore_errors=True)
-    for unfinished in cache_dir.glob(f"{_BUILDING}*"):
+    for unfinished in (*cache_dir.glob(f"{_BUILDING}*"), *cache_dir.glob(f"{TASKS}*")):
         if unfinished != besides and time.time() - _last_change(unfinished) > _FORGOTTEN_SECONDS:
             shutil.rmtree(unfinished, ignore_errors=True)
 

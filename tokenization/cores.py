@@ -1,12 +1,14 @@
 """Preparing a store on all cores of this machine, by joblib's worker processes.
 
-Workers import no network library and one at a time holds the text of one shard, so memory depends on the number of cores
+Workers import no network library, and each holds the text of one shard, so that memory depends on the number of cores
 and not on the corpus.
 """
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from joblib import Parallel, cpu_count, delayed
@@ -19,6 +21,7 @@ from tokenization.sections import Section
 from tokenization.shards import Shard, Text, Writing, write_shard
 
 _SECTIONS_PER_WORKER = 4  # with as many, a worker that reads its own sections is never long without work
+_WATCH_SECONDS = 0.5
 
 
 def prepare_here(preparation: Preparation) -> None:
@@ -33,7 +36,7 @@ def prepare_here(preparation: Preparation) -> None:
     preparation.decide()
     shards = [shard for section in sections for shard in preparation.missing(section)]
     if len(sections) >= _SECTIONS_PER_WORKER * cpu_count():
-        tasks = ((replace(preparation), section) for section in sections)
+        tasks = ((preparation, section) for section in sections)
         _for_each(_write_section, tasks, len(sections), "tokenising")
     else:
         _for_each(write_shard, _shard_tasks(preparation), len(shards), "tokenising")
@@ -86,4 +89,18 @@ def _for_each(work: Callable[..., None], tasks: Iterable[tuple[Any, ...]], count
 def _in_worker(work: Callable[..., None], task: tuple[Any, ...]) -> None:
     # There is a worker for each core, so that none needs threads.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _leave_with_the_parent()
     work(*task)
+
+
+@cache
+def _leave_with_the_parent() -> None:
+    """Have this process end when the one that started it does, which joblib's workers would outlive by minutes."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

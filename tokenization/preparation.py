@@ -12,10 +12,11 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,10 @@ class Preparation:
     fingerprint: str
     shard_bytes: int = SHARD_BYTES
     """UTF-8 bytes of text after which a shard is closed."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was read of the folder is read again by the process that this is sent to.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def place(self) -> Path:
