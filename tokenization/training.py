@@ -1,4 +1,0 @@
-from tokenization.vocabulary import WordPiece, train_wordpiece
-
-TrainedTokenizer = WordPiece
-train_tokenizer = train_wordpiece
