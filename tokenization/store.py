@@ -28,11 +28,11 @@ from transformers import PreTrainedTokenizerFast
 from tokenization.corpus import (
     Corpus,
     CorpusError,
-    CorpusFiles,
     HeldOutFiles,
     Problems,
+    Sources,
     read_splits,
-    resolve_files,
+    resolve_sources,
 )
 from tokenization.vocabulary import (
     TokenizerFolder,
@@ -191,7 +191,7 @@ def prepare_store(
         VocabularyError: the vocabulary cannot be trained or the folder's tokenizer cannot be used.
         StoreError: the store cannot be written, for example because the disk is full.
     """
-    files = resolve_files(corpus)
+    files = resolve_sources(corpus)
     existing = load_tokenizer(tokenizer.path) if isinstance(tokenizer, TokenizerFolder) else None
     fingerprint = _fingerprint(corpus, files, tokenizer, existing)
     place = cache_dir / fingerprint[:16]
@@ -217,13 +217,13 @@ def prepare_store(
 
 
 def _fingerprint(
-    corpus: Corpus, files: CorpusFiles, tokenizer: WordPiece | TokenizerFolder, existing: PreTrainedTokenizerFast | None
+    corpus: Corpus, files: Sources, tokenizer: WordPiece | TokenizerFolder, existing: PreTrainedTokenizerFast | None
 ) -> str:
     """sha256 (hex) of all that decides the content of a store; no path, name or date."""
     content = {
         "format_version": FORMAT_VERSION,
         "versions": {library: version(library) for library in _LIBRARIES},
-        "corpus": corpus.model_dump(exclude={"files", "held_out", "license"}),
+        "corpus": corpus.model_dump(exclude={"files", "dataset", "held_out", "license"}),
         "held_out": None if isinstance(corpus.held_out, HeldOutFiles) else float(corpus.held_out),
         "files": {split: [(f.digest, f.kind) for f in getattr(files, split)] for split in SPLITS},
         "tokenizer": tokenizer.model_dump() if existing is None else fingerprint_tokenizer(existing),
@@ -276,7 +276,7 @@ def _move_into_place(building: Path, place: Path, log: logging.Logger) -> None:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _write_failure(error: Exception, building: Path, files: CorpusFiles) -> StoreError | None:
+def _write_failure(error: Exception, building: Path, files: Sources) -> StoreError | None:
     """What to tell the user of an error while a store was written; None if the error is no fault of the disk."""
     # The tokenizers library raises a bare Exception with the system's text.
     full = error.errno in _DISK_FULL if isinstance(error, OSError) else f"(os error {errno.ENOSPC})" in str(error)
@@ -306,7 +306,7 @@ def _not_writable(cache_dir: Path, error: OSError) -> StoreError:
 def _build(
     folder: Path,
     corpus: Corpus,
-    files: CorpusFiles,
+    files: Sources,
     settings: WordPiece | TokenizerFolder,
     existing: PreTrainedTokenizerFast | None,
     fingerprint: str,
@@ -336,7 +336,7 @@ def _build(
         "versions": {library: version(library) for library in _LIBRARIES},
         "settings": {"corpus": corpus.model_dump(mode="json"), "tokenizer": settings.model_dump(mode="json")},
         "sources": {
-            split: [{"path": str(f.path), "sha256": f.digest, "bytes": f.num_bytes} for f in getattr(files, split)]
+            split: [{"path": f.origin, "sha256": f.digest, "bytes": f.num_bytes} for f in getattr(files, split)]
             for split in SPLITS
         },
         "counts": counts,
@@ -350,12 +350,12 @@ def _build(
 
 def _nothing_to_train_on(corpus: Corpus) -> CorpusError:
     return CorpusError(
-        f"corpus.files: got no document to train on that has a sentence ({', '.join(corpus.files)}), expected "
+        f"{corpus.named}: got no document to train on that has a sentence, expected "
         "at least one to train on.\nAdd text or lower corpus.held_out."
     )
 
 
-def _training_texts(corpus: Corpus, files: CorpusFiles) -> Iterator[str]:
+def _training_texts(corpus: Corpus, files: Sources) -> Iterator[str]:
     # With problems of its own: those of the pass that writes the store are the ones reported.
     pairs = read_splits(files, corpus, Problems(corpus.on_error))
     return (document.text for held_out, document in pairs if not held_out)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from tokenization.corpus import Corpus, Document, Problems
-from tokenization.sentences import split_sentences
+from tokenization.sentences import SPLITTERS
 from tokenization.vocabulary import Vocabulary, load_tokenizer
 
 SPLITS = ("train", "held_out")
@@ -125,7 +125,7 @@ def write_splits(
     Args:
         folder: holds the tokenizer in `tokenizer`; gets `train` and `held_out`.
         documents: each with whether it is held out.
-        corpus: gives the language of the sentences.
+        corpus: says how a document is cut into sentences.
         problems: gets the documents in which there is no token.
         vocabulary: of that tokenizer; its size decides whether ids are stored in two bytes or four.
 
@@ -147,7 +147,7 @@ def write_splits(
             )
             for split in SPLITS
         }
-        for batch in _batches(documents, corpus.language):
+        for batch in _batches(documents, corpus):
             tokenized: dict[str, list[list[list[int]]]] = {split: [] for split in SPLITS}
             encodings = iter(
                 tokenizer.encode_batch_fast([s for entry in batch for s in entry.sentences], add_special_tokens=False)
@@ -170,12 +170,12 @@ class _Entry(NamedTuple):
     sentences: list[str]
 
 
-def _batches(documents: Iterable[tuple[bool, Document]], language: str) -> Iterator[list[_Entry]]:
+def _batches(documents: Iterable[tuple[bool, Document]], corpus: Corpus) -> Iterator[list[_Entry]]:
     """Cut documents into sentences and give them in batches of at least _SENTENCES_PER_BATCH but for the last."""
     batch: list[_Entry] = []
     num_sentences = 0
     for held_out, document in documents:
-        sentences = split_sentences(document.text, language)
+        sentences = SPLITTERS[corpus.sentences](document.text, corpus.language)
         batch.append(_Entry(held_out, document.origin, sentences))
         num_sentences += len(sentences)
         if num_sentences >= _SENTENCES_PER_BATCH:
