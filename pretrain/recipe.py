@@ -250,7 +250,7 @@ def check_world_size(recipe: Recipe, num_processes: int) -> None:
 # the content counts, by the fingerprint of its token store, and not where its files stand.
 _NOT_TRAINING = (
     *("name", "output_dir", "cache_dir", "evaluate", "checkpoint", "log", "probes"),
-    *("corpus.files", "corpus.held_out.files", "corpus.license"),
+    *("corpus.files", "corpus.dataset", "corpus.held_out.files", "corpus.license"),
     *("train.micro_batch_size", "train.gradient_checkpointing", "train.compile"),
 )
 

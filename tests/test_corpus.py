@@ -19,7 +19,7 @@ from tokenization.corpus import (
     is_held_out,
     read_documents,
     read_splits,
-    resolve_files,
+    resolve_sources,
 )
 
 
@@ -30,12 +30,12 @@ def _write_jsonl(path: Path, rows: list[Any]) -> Path:
 
 
 def _texts(corpus: Corpus) -> list[str]:
-    return [document.text for document in read_documents(resolve_files(corpus).train, corpus, Problems("stop"))]
+    return [document.text for document in read_documents(resolve_sources(corpus).train, corpus, Problems("stop"))]
 
 
 def _splits(corpus: Corpus) -> dict[bool, list[str]]:
     splits: dict[bool, list[str]] = {False: [], True: []}
-    for held_out, document in read_splits(resolve_files(corpus), corpus, Problems("stop")):
+    for held_out, document in read_splits(resolve_sources(corpus), corpus, Problems("stop")):
         splits[held_out].append(document.text)
     return splits
 
@@ -69,7 +69,7 @@ def test_a_blank_line_ends_a_document_of_text(tmp_path: Path, line_end: str, mar
     data = (mark + line_end.join(lines)).encode()
     path.write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
     corpus = Corpus(files=(str(path),))
-    documents = list(read_documents(resolve_files(corpus).train, corpus, Problems("stop")))
+    documents = list(read_documents(resolve_sources(corpus).train, corpus, Problems("stop")))
     assert [document.text for document in documents] == ["Line one.\nLine two.", "Second document."]
     assert [document.origin for document in documents] == [f"{path}:2", f"{path}:6"]
 
@@ -90,7 +90,7 @@ def test_a_gz_of_several_members_is_read_to_its_end(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, ending: str) -> None:
     path = _write_jsonl(tmp_path / f"big{ending}", [{"text": f"{i} " + "word " * 200} for i in range(4000)])
     corpus = Corpus(files=(str(path),))
-    files = resolve_files(corpus)
+    files = resolve_sources(corpus)
     tracemalloc.start()
     num_characters = sum(len(document.text) for document in read_documents(files.train, corpus, Problems("stop")))
     _, peak = tracemalloc.get_traced_memory()
@@ -200,7 +200,7 @@ def test_a_bad_line_can_be_skipped_and_is_counted(tmp_path: Path, reason: str) -
     path = tmp_path / "a.jsonl"
     path.write_bytes(GOOD + BAD_LINES[reason][0] * 2 + b'{"text": "also good"}\n')
     corpus, problems = Corpus(files=(str(path),), on_error="skip"), Problems("skip")
-    texts = [document.text for document in read_documents(resolve_files(corpus).train, corpus, problems)]
+    texts = [document.text for document in read_documents(resolve_sources(corpus).train, corpus, problems)]
     assert texts == ["good", "also good"]
     assert problems.counts == {reason: 2}
 
@@ -248,7 +248,7 @@ def test_what_stands_before_the_cut_of_a_truncated_gz_can_be_kept(tmp_path: Path
     whole = gzip.compress(_many_lines())
     path.write_bytes(whole[: len(whole) // 2])
     corpus, problems = Corpus(files=(str(path),), on_error="skip"), Problems("skip")
-    texts = [document.text for document in read_documents(resolve_files(corpus).train, corpus, problems)]
+    texts = [document.text for document in read_documents(resolve_sources(corpus).train, corpus, problems)]
     assert problems.counts == {"truncated .gz": 1}
     assert texts == [json.loads(line)["text"] for line in _many_lines().splitlines()[: len(texts)]]
     assert 1000 < len(texts) < 4000
@@ -268,7 +268,7 @@ def test_a_damaged_gz_stops_with_what_to_do(tmp_path: Path, position: int) -> No
 def test_a_file_of_blank_lines_holds_no_document(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("\n \n\n")
-    with pytest.raises(CorpusError, match=r"got a file without a single document, expected.*\n.*Remove it"):
+    with pytest.raises(CorpusError, match=r"a\.txt: got no document at all, expected.*\n.*Remove it"):
         _texts(Corpus(files=(str(path),)))
 
 
@@ -276,8 +276,9 @@ UNUSABLE = {
     "missing.jsonl": (None, r"got '.*missing\.jsonl', which is nothing at that place.*\n.*Expected.*Correct the path"),
     "none-*.jsonl": (None, r"got '.*none-\*\.jsonl', which is nothing.*\n.*Expected.*Correct the path"),
     "empty.txt": (b"", r"got an empty file \(0 bytes\), expected text.*\n.*Remove it"),
-    "a.csv": (b"text\nhello\n", r"got the ending '\.csv', expected one of \.jsonl, .*\.txt\.gz.*\n.*Convert"),
-    "a.csv.gz": (b"text\nhello\n", r"got the ending '\.gz', expected one of .*\n.*Convert"),
+    "a.xml": (b"<text/>", r"got the ending '\.xml', expected one of .*\.jsonl, .*\.txt\.gz.*\n.*Convert"),
+    "a.xml.gz": (b"<text/>", r"got the ending '\.xml\.gz', expected one of .*\n.*Convert"),
+    "a.parquet.gz": (b"PAR1", r"got the ending '\.parquet\.gz', expected one of .*\n.*Convert"),
 }
 
 
@@ -290,19 +291,20 @@ def test_a_file_that_cannot_be_used_is_refused_even_if_bad_lines_are_skipped(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CorpusError, match=message):
-        resolve_files(Corpus(files=(str(tmp_path / name),), on_error=on_error))
+        resolve_sources(Corpus(files=(str(tmp_path / name),), on_error=on_error))
 
 
-def test_a_folder_is_refused_as_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"which is a folder.*\n.*Expected a file or a glob.*Correct"):
-        resolve_files(Corpus(files=(str(tmp_path),)))
+def test_a_folder_without_a_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text("<text/>")
+    with pytest.raises(CorpusError, match=r"got a folder without a file to read, expected some of \.csv.*\n.*Correct"):
+        resolve_sources(Corpus(files=(str(tmp_path),)))
 
 
 def test_a_corpus_that_is_held_out_as_a_whole_is_refused(tmp_path: Path) -> None:
     path = str(_write_jsonl(tmp_path / "a.jsonl", [{"text": "a"}]))
     corpus = Corpus.model_validate({"files": [path], "held_out": {"files": [path]}})
     with pytest.raises(CorpusError, match=r"got only files that are held out.*expected at least one.*\n.*Add training"):
-        resolve_files(corpus)
+        resolve_sources(corpus)
 
 
 def test_skipped_places_are_reported_in_one_line_by_reason(caplog: pytest.LogCaptureFixture) -> None:
