@@ -22,7 +22,8 @@ from transformers import PreTrainedTokenizerFast
 from tokenization.corpus import Corpus, CorpusError
 from tokenization.sentences import split_sentences
 from tokenization.store import StoreError, TokenSplit, TokenStore, prepare_store
-from tokenization.vocabulary import TokenizerFolder, WordPiece, load_tokenizer
+from tokenization.training import WordPiece
+from tokenization.vocabulary import TokenizerFolder, load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDPIECE = WordPiece(vocab_size=120)
@@ -390,7 +391,7 @@ def test_a_cache_that_cannot_be_made_is_told(corpus: Corpus, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "moment",
     [
-        "tokenization.store.train_wordpiece",
+        "tokenization.store.train_tokenizer",
         "tokenization.store.write_splits",
         "tokenization.writing.ArrayWriter.append",
         "tokenization.store.sync_path",
@@ -429,7 +430,7 @@ from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from tokenization.corpus import Corpus
 from tokenization.store import prepare_store
-from tokenization.vocabulary import WordPiece
+from tokenization.training import WordPiece
 corpus = Corpus(files=(sys.argv[1],), held_out=0.2)
 store = prepare_store(corpus, WordPiece(vocab_size=120), cache_dir=Path(sys.argv[2]))
 print(store.train.num_tokens)

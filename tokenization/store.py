@@ -34,14 +34,9 @@ from tokenization.corpus import (
     read_splits,
     resolve_files,
 )
-from tokenization.vocabulary import (
-    TokenizerFolder,
-    Vocabulary,
-    WordPiece,
-    fingerprint_tokenizer,
-    load_tokenizer,
-    train_wordpiece,
-)
+from tokenization.trainable import TrainableTokenizer
+from tokenization.training import train_tokenizer
+from tokenization.vocabulary import TokenizerFolder, Vocabulary, fingerprint_tokenizer, load_tokenizer
 from tokenization.writing import SPLITS, sync_path, write_splits
 
 FORMAT_VERSION = 1
@@ -52,7 +47,7 @@ _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 _BUILDING = ".building-"
 _REPLACED = ".replaced-"
-_LIBRARIES = ("sentencex", "tokenizers")
+_LIBRARIES = ("sentencex", "tokenizers", "sentencepiece")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -170,7 +165,7 @@ def _damaged(path: Path, what: str) -> StoreError:
 
 def prepare_store(
     corpus: Corpus,
-    tokenizer: WordPiece | TokenizerFolder,
+    tokenizer: TrainableTokenizer | TokenizerFolder,
     *,
     cache_dir: Path,
     log: logging.Logger = _LOG,
@@ -192,7 +187,9 @@ def prepare_store(
         StoreError: the store cannot be written, for example because the disk is full.
     """
     files = resolve_files(corpus)
-    existing = load_tokenizer(tokenizer.path) if isinstance(tokenizer, TokenizerFolder) else None
+    existing = None
+    if isinstance(tokenizer, TokenizerFolder):
+        existing = load_tokenizer(tokenizer.path, lowercase=tokenizer.lowercase, log=log)
     fingerprint = _fingerprint(corpus, files, tokenizer, existing)
     place = cache_dir / fingerprint[:16]
     if (found := _open_if_whole(place)) is not None:
@@ -217,7 +214,10 @@ def prepare_store(
 
 
 def _fingerprint(
-    corpus: Corpus, files: CorpusFiles, tokenizer: WordPiece | TokenizerFolder, existing: PreTrainedTokenizerFast | None
+    corpus: Corpus,
+    files: CorpusFiles,
+    tokenizer: TrainableTokenizer | TokenizerFolder,
+    existing: PreTrainedTokenizerFast | None,
 ) -> str:
     """sha256 (hex) of all that decides the content of a store; no path, name or date."""
     content = {
@@ -307,7 +307,7 @@ def _build(
     folder: Path,
     corpus: Corpus,
     files: CorpusFiles,
-    settings: WordPiece | TokenizerFolder,
+    settings: TrainableTokenizer | TokenizerFolder,
     existing: PreTrainedTokenizerFast | None,
     fingerprint: str,
     log: logging.Logger,
@@ -318,9 +318,9 @@ def _build(
     if next(_training_texts(corpus, files), None) is None:
         raise _nothing_to_train_on(corpus)
     tokenizer = existing
-    if isinstance(settings, WordPiece):
+    if isinstance(settings, TrainableTokenizer):
         log.info("store: training a vocabulary of %d entries", settings.vocab_size)
-        tokenizer = train_wordpiece(settings, lambda: _training_texts(corpus, files))
+        tokenizer = train_tokenizer(settings, lambda: _training_texts(corpus, files))
     assert tokenizer is not None
     tokenizer.save_pretrained(folder / "tokenizer")
     vocabulary = Vocabulary.from_folder(folder / "tokenizer")
