@@ -25,7 +25,8 @@ from pretrain.recipe_problems import Problem, RecipeError, did_you_mean, got, re
 from pretrain.recipe_text import override, parse, read_text, write
 from pretrain.schedule import SCHEDULES, Schedule
 from tokenization.corpus import Corpus
-from tokenization.vocabulary import TOKENIZERS, TokenizerFolder, WordPiece
+from tokenization.training import TOKENIZERS, ByteLevelBpe, Unigram, WordPiece
+from tokenization.vocabulary import TokenizerFolder
 
 __all__ = [
     "Checkpoint",
@@ -139,7 +140,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     cache_dir: str = Field(default="cache", min_length=1)
     """Where token stores stand."""
     corpus: Annotated[Corpus, _Checked()]
-    tokenizer: Annotated[WordPiece | TokenizerFolder, _Checked()]
+    tokenizer: Annotated[WordPiece | ByteLevelBpe | Unigram | TokenizerFolder, _Checked()]
     examples: Annotated[Cutting, _Checked()]
     masking: Annotated[Masking, _Checked()]
     encoder: Annotated[Bert | ModernBert | EncoderFolder, _Checked()]

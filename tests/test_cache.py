@@ -24,7 +24,8 @@ from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus, CorpusError, is_held_out
 from tokenization.sentences import split_sentences
 from tokenization.store import StoreError, TokenSplit, TokenStore
-from tokenization.vocabulary import TokenizerFolder, WordPiece, load_tokenizer
+from tokenization.training import WordPiece
+from tokenization.vocabulary import TokenizerFolder, load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDPIECE = WordPiece(vocab_size=120)
@@ -388,7 +389,7 @@ from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from tokenization.corpus import Corpus
 from tokenization.cache import prepare_store
-from tokenization.vocabulary import WordPiece
+from tokenization.training import WordPiece
 corpus = Corpus(files=(sys.argv[1],), held_out=0.2)
 store = prepare_store(corpus, WordPiece(vocab_size=120), cache_dir=Path(sys.argv[2]))
 print(store.train.num_tokens)

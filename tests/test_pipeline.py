@@ -14,7 +14,7 @@ from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus
 from tokenization.pipeline import ExecutorError, datatrove_engine
 from tokenization.store import TokenStore
-from tokenization.vocabulary import WordPiece
+from tokenization.training import WordPiece
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("river", "stone", "garden", "lantern", "window", "bridge", "orchard")
@@ -67,7 +67,7 @@ from tokenization import preparation, sections
 from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus
 from tokenization.pipeline import datatrove_engine
-from tokenization.vocabulary import WordPiece
+from tokenization.training import WordPiece
 
 sections.SECTION_BYTES = 1
 files, cache_dir, victim = sys.argv[1:]

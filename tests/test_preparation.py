@@ -17,8 +17,8 @@ from tokenization.corpus import Corpus, is_held_out
 from tokenization.merging import merge
 from tokenization.preparation import Preparation
 from tokenization.store import TokenStore
-from tokenization.training import train_tokenizer
-from tokenization.vocabulary import WordPiece, load_tokenizer
+from tokenization.training import WordPiece, train_tokenizer
+from tokenization.vocabulary import load_tokenizer
 
 WORDPIECE = WordPiece(vocab_size=150)
 SHARD_BYTES = 3000

@@ -12,7 +12,7 @@ import pytest
 from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus
 from tokenization.store import StoreError, TokenSplit, TokenStore
-from tokenization.vocabulary import WordPiece
+from tokenization.training import WordPiece
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDPIECE = WordPiece(vocab_size=120)

@@ -14,14 +14,13 @@ from pydantic import ValidationError
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
+from tokenization.training import WordPiece, train_tokenizer
 from tokenization.vocabulary import (
     SPECIAL_TOKENS,
     Vocabulary,
     VocabularyError,
-    WordPiece,
     fingerprint_tokenizer,
     load_tokenizer,
-    train_wordpiece,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +41,7 @@ def _many_ties(num_words: int, *, seed: int = 0) -> list[str]:
 
 
 def _train(texts: list[str], **settings: Any) -> PreTrainedTokenizerFast:
-    return train_wordpiece(WordPiece(**settings), lambda: texts)
+    return train_tokenizer(WordPiece(**settings), lambda: texts)
 
 
 # Training ------------------------------------------------------------------------------------------------------------
@@ -50,9 +49,9 @@ def _train(texts: list[str], **settings: Any) -> PreTrainedTokenizerFast:
 TRAIN_IN_A_FRESH_PROCESS = """
 import sys
 from pathlib import Path
-from tokenization.vocabulary import WordPiece, train_wordpiece
+from tokenization.training import WordPiece, train_tokenizer
 texts = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
-train_wordpiece(WordPiece(vocab_size=1000, min_frequency=1), lambda: texts).save_pretrained(sys.argv[2])
+train_tokenizer(WordPiece(vocab_size=1000, min_frequency=1), lambda: texts).save_pretrained(sys.argv[2])
 """
 
 
@@ -156,7 +155,7 @@ def test_a_saved_tokenizer_loads_in_transformers_and_puts_special_tokens(tmp_pat
         {"vocab_size": 8192.0},
         {"vocab_size": 8192, "lowercase": "yes"},
         {"vocab_size": 8192, "min_frequency": 0},
-        {"vocab_size": 8192, "name": "bpe"},
+        {"vocab_size": 8192, "name": "gpt"},
         {"vocab_size": 8192, "vocabsize": 8192},
         {},
     ],
@@ -204,9 +203,9 @@ def _sentencepiece_bpe() -> Tokenizer:
 
 KINDS = {
     "WordPiece": (_wordpiece, [True, False, True, True]),
-    "byte-level BPE": (_byte_level, [True, False, False, True]),
-    "Unigram": (_unigram, [True, False, False, True]),
-    "SentencePiece BPE": (_sentencepiece_bpe, [True, False, False, True]),
+    "byte-level BPE": (_byte_level, [True, False, True, True]),
+    "Unigram": (_unigram, [True, False, True, True]),
+    "SentencePiece BPE": (_sentencepiece_bpe, [True, False, True, True]),
 }
 
 

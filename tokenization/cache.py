@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainableTokenizerFast
 
 from tokenization.cores import WorkerError, prepare_here
 from tokenization.corpus import Corpus, HeldOutFiles, Sources, resolve_sources
@@ -25,7 +25,7 @@ from tokenization.preparation import Preparation
 from tokenization.sections import cut_sections
 from tokenization.shards import SPLITS
 from tokenization.store import StoreError, TokenStore
-from tokenization.training import TrainedTokenizer
+from tokenization.training import TrainableTokenizer
 from tokenization.vocabulary import TokenizerFolder, fingerprint_tokenizer, load_tokenizer
 
 TASKS = ".tasks-"
@@ -49,7 +49,7 @@ Engine = Callable[[Preparation], None]
 
 def prepare_store(
     corpus: Corpus,
-    tokenizer: TrainedTokenizer | TokenizerFolder,
+    tokenizer: TrainableTokenizer | TokenizerFolder,
     *,
     cache_dir: Path,
     engine: Engine = prepare_here,
@@ -72,7 +72,9 @@ def prepare_store(
         StillPreparing: the engine has only queued the work.
     """
     sources = resolve_sources(corpus, digests=cache_dir / _DIGESTS)
-    existing = load_tokenizer(tokenizer.path) if isinstance(tokenizer, TokenizerFolder) else None
+    existing = None
+    if isinstance(tokenizer, TokenizerFolder):
+        existing = load_tokenizer(tokenizer.path, lowercase=tokenizer.lowercase)
     fingerprint = _fingerprint(corpus, sources, tokenizer, existing)
     place = cache_dir / fingerprint[:16]
     if (found := _open_if_whole(place)) is not None:
@@ -106,8 +108,8 @@ def prepare_store(
 def _fingerprint(
     corpus: Corpus,
     sources: Sources,
-    tokenizer: TrainedTokenizer | TokenizerFolder,
-    existing: PreTrainedTokenizerFast | None,
+    tokenizer: TrainableTokenizer | TokenizerFolder,
+    existing: PreTrainableTokenizerFast | None,
 ) -> str:
     """sha256 (hex) of all that decides the content of a store; no path, name or date."""
     content = {

@@ -65,6 +65,17 @@ class Problems:
         self.counts += other.counts
         self._first = {**other._first, **self._first}
 
+    def state(self) -> dict[str, Any]:
+        """All of it as JSON can hold it; `from_state` reads it back."""
+        return {"on_error": self.on_error, "counts": dict(self.counts), "first": self._first}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Problems":
+        problems = cls(state["on_error"])
+        problems.counts.update(state["counts"])
+        problems._first.update(state["first"])
+        return problems
+
     def report(self, log: logging.Logger) -> None:
         """Log one warning with the counts by reason and the first place of each; nothing if there was no problem."""
         if self.counts:

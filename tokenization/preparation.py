@@ -26,7 +26,7 @@ from tokenization.duplicates import DocumentEntries, Entries, LineEntries, find_
 from tokenization.sections import Section, read_section
 from tokenization.shards import SHARD_BYTES, Shard, Text, Writing, cut_shards, is_written, write_shard
 from tokenization.survey import Survey, survey_section, without_lines
-from tokenization.training import TrainedTokenizer, train_tokenizer
+from tokenization.training import TrainableTokenizer, train_tokenizer
 from tokenization.vocabulary import TokenizerFolder, Vocabulary, load_tokenizer
 
 _DECIDED = "decided.json"
@@ -40,7 +40,7 @@ class Preparation:
 
     folder: Path
     corpus: Corpus
-    tokenizer: TrainedTokenizer | TokenizerFolder
+    tokenizer: TrainableTokenizer | TokenizerFolder
     sections: tuple[Section, ...]
     fingerprint: str
     shard_bytes: int = SHARD_BYTES
@@ -129,7 +129,7 @@ class Preparation:
         if folder.exists():
             return
         if isinstance(self.tokenizer, TokenizerFolder):
-            tokenizer = load_tokenizer(self.tokenizer.path)
+            tokenizer = load_tokenizer(self.tokenizer.path, lowercase=self.tokenizer.lowercase)
         else:
             sample = self.folder / "sample.jsonl"
             self._draw_sample(sample, self.tokenizer.sample_megabytes)
@@ -156,7 +156,7 @@ class Preparation:
     def nothing_to_train_on(self) -> CorpusError:
         """The error where all of the corpus is held out or empty."""
         return CorpusError(
-            "corpus: got no document to train on that has a sentence, expected at least one to train on.\n"
+            f"{self.corpus.named}: got no document to train on that has a sentence, expected at least one to train on.\n"
             "Add text or lower corpus.held_out."
         )
 
@@ -238,7 +238,7 @@ class Preparation:
             special_ids=tuple(id for id in vocabulary.special_ids.tolist() if id != vocabulary.unk_id),
             special_tokens=tuple(sorted(names)),
             language=self.corpus.language,
-            by_line=self.corpus.sentences == "lines",
+            sentences=self.corpus.sentences,
             on_error=self.corpus.on_error,
         )
 

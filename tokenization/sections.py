@@ -7,7 +7,9 @@ alone, so whoever prepares the corpus, on however many cores or machines, makes 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tokenization.corpus import Corpus, Document, HeldOutFiles, Problems, Source, Sources, is_held_out, read_documents
+from tokenization.corpus import Corpus, held_out_share, is_held_out, read_documents
+from tokenization.documents import Document, Problems
+from tokenization.sources import Source, Sources
 
 SECTION_BYTES = 4 << 20
 """A section is closed once its files have so many bytes on disk."""
@@ -41,7 +43,7 @@ def read_section(section: Section, corpus: Corpus, problems: Problems) -> Iterat
     Raises:
         CorpusError: at the first bad line, if `problems` is to stop at one.
     """
-    share = 0.0 if isinstance(corpus.held_out, HeldOutFiles) else corpus.held_out
+    share = held_out_share(corpus)
     for document in read_documents(section.sources, corpus, problems):
         yield section.is_held_out or is_held_out(document.text, share=share), document
 

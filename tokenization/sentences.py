@@ -20,7 +20,7 @@ _LINE_END = re.compile(r"\r\n?")
 _PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
 
 
-def split_sentences(text: str, language: str = "en", *, by_line: bool = False) -> list[str]:
+def split_sentences(text: str, language: str = "en") -> list[str]:
     """Give the sentences of a text in their order, without white space around them and without empty ones.
 
     Args:

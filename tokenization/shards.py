@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from tokenization.arrays import ArrayWriter, sync_path
 from tokenization.corpus import Problems
 from tokenization.encoding import SentenceEncoder
-from tokenization.sentences import split_sentences
+from tokenization.sentences import SPLITTERS
 from tokenization.survey import Survey
 
 SHARD_BYTES = 8 << 20
@@ -76,8 +76,8 @@ class Writing:
     special_tokens: tuple[str, ...]
     """The names of all special tokens."""
     language: str
-    by_line: bool
-    """Whether each line is a sentence."""
+    sentences: str
+    """Of corpus.sentences."""
     on_error: Any
     """Of corpus.on_error."""
 
@@ -173,8 +173,8 @@ def _write_batch(
     counts: Counter[str],
     problems: Problems,
 ) -> None:
-    sentences = [split_sentences(text.text, writing.language, by_line=writing.by_line) for text in texts]
-    ids, lengths = encoder.encode(list(chain.from_iterable(sentences)))
+    sentences = [SPLITTERS[writing.sentences](text.text, writing.language) for text in texts]
+    ids, lengths, num_words = encoder.encode(list(chain.from_iterable(sentences)))
     # Some tokenizers give a special token for its name in a text even if told not to; a text has none.
     ids[np.isin(ids, writing.special_ids)] = writing.unk_id
     document = np.repeat(np.arange(len(texts)), [len(inner) for inner in sentences])
@@ -190,8 +190,8 @@ def _write_batch(
     counts["sentences"] += int(np.count_nonzero(has_ids))
     counts["tokens"] += len(ids)
     counts["unknown"] += int(np.count_nonzero(ids == writing.unk_id))
+    counts["words"] += num_words
     for text in texts:
-        counts["words"] += len(text.text.split())
         counts["bytes"] += len(text.text.encode())
         counts["special_token_documents"] += any(token in text.text for token in writing.special_tokens)
 

@@ -1,206 +1,84 @@
-"""Vocabularies: WordPiece trained reproducibly, or an existing transformers tokenizer folder, and what ids mean.
-
-WordPiece as in Devlin et al. 2019 (https://arxiv.org/abs/1810.04805), trained by the tokenizers library.
-Differs from tokenizers' WordPieceTrainer used alone: the alphabet is counted and ordered here before training, because
-the trainer numbers continuation pieces in the order of a hash table and breaks ties by those numbers, so that
-two runs over the same text give different vocabularies.
-"""
+"""Vocabularies: an existing transformers tokenizer folder or BERT's vocab.txt, and what the ids of a tokenizer mean."""
 
 import hashlib
 import json
+import logging
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
+
+from tokenization.pieces import piece_reader
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
 """In the order of their ids in every vocabulary that is trained here: 0 to 4."""
 
-CONTINUATION = "##"
-
+_LOG = logging.getLogger(__name__)
 _NEEDED_TOKENS = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 _UNUSED = re.compile(r"[\[<]unused_?\d+[\]>]")
-_NUM_CODE_POINTS = 0x110000
+# The model types and tokenizer classes of transformers whose vocab.txt is BERT's.
+_BERT_TYPES = ("bert", "distilbert", "electra")
+_BERT_CLASSES = tuple(f"{name}Tokenizer{kind}" for name in ("Bert", "DistilBert", "Electra") for kind in ("", "Fast"))
+_BERT_MAX_LENGTH = 512
 
 
 class VocabularyError(ValueError):
     """A vocabulary that cannot be made or used. The message says what was got, what was expected, what to do."""
 
 
-class WordPiece(BaseModel, frozen=True, extra="forbid"):
-    """A WordPiece vocabulary trained on the training documents of the corpus."""
-
-    name: Literal["wordpiece"] = "wordpiece"
-
-    vocab_size: int = Field(strict=True, gt=len(SPECIAL_TOKENS))
-    """Number of entries, the five special tokens included (BERT: 30,522). It must be reached exactly."""
-
-    lowercase: bool = Field(default=True, strict=True)
-    """Lower-case the text and strip its accents, as BERT's uncased models do."""
-
-    sample_megabytes: float = 64
-    min_frequency: int = Field(default=2, strict=True, ge=1)
-    """Fewest occurrences of a pair of pieces that is joined."""
-
-    limit_alphabet: int = Field(default=1000, strict=True, ge=1)
-    """Most distinct characters kept, the commonest first; words with any other are unknown (BERT: 1000)."""
-
-
-class TokenizerFolder(BaseModel, frozen=True, extra="forbid"):
+class TokenizerFolder(BaseModel, frozen=True, extra="forbid", strict=True):
     """A tokenizer that exists already, taken as it is."""
 
     path: str = Field(min_length=1)
-    """A folder saved by transformers' save_pretrained, with pad, unk, cls, sep and mask tokens."""
+    """A folder saved by transformers' save_pretrained, with pad, unk, cls, sep and mask tokens; or BERT's vocab.txt, or
+    a folder that has it."""
+
+    lowercase: bool | None = None
+    """Of a vocab.txt, which does not say it itself: whether text is lower-cased and its accents are stripped; null: as
+    the tokenizer_config.json beside it says, or else only if no entry has an upper-case letter. A tokenizer.json says
+    it itself, so with one it must be null."""
 
 
-TOKENIZERS = {"wordpiece": WordPiece}
-"""The vocabularies that can be trained, by the name a recipe gives them."""
+# Loading -------------------------------------------------------------------------------------------------------------
 
 
-# Training ------------------------------------------------------------------------------------------------------------
-
-
-def train_wordpiece(settings: WordPiece, read_texts: Callable[[], Iterable[str]]) -> PreTrainedTokenizerFast:
-    """Train a WordPiece tokenizer that depends on the settings and the texts alone.
-
-    Ids: [PAD] [UNK] [CLS] [SEP] [MASK] are 0 to 4; then the continuation characters and the plain characters, each by
-    code point; then the joined pieces, the commonest first.
+def load_tokenizer(
+    path: str | Path, *, lowercase: bool | None = None, log: logging.Logger = _LOG
+) -> PreTrainedTokenizerFast:
+    """Load an existing tokenizer, without truncation and padding of its own.
 
     Args:
-        settings: vocabulary size, case and alphabet.
-        read_texts: gives the training texts from the start; it is called twice.
-
-    Returns:
-        A tokenizer that puts [CLS] and [SEP] around and between texts and gives token types.
+        path: a folder with a tokenizer.json, or whatever else transformers reads; or a vocab.txt, or a folder with one.
+        lowercase: as in `TokenizerFolder`.
+        log: gets one line if the case of a vocab.txt is guessed.
 
     Raises:
-        VocabularyError: the size is too small for the alphabet, or larger than the texts allow.
+        VocabularyError: there is no tokenizer, it has no pad, unk, cls, sep or mask token, or it says itself what
+            `lowercase` says.
     """
-    plain, continuing = _find_alphabet(_count_code_points(read_texts()), settings)
-    smallest = len(SPECIAL_TOKENS) + len(plain) + len(continuing)
-    if settings.vocab_size < smallest:
+    path = Path(path)
+    if not path.is_dir() and not (path.is_file() and path.suffix == ".txt"):
         raise VocabularyError(
-            f"tokenizer.vocab_size: got {settings.vocab_size}, expected at least {smallest} for this corpus: "
-            f"{len(SPECIAL_TOKENS)} special tokens, {len(plain)} characters, {len(continuing)} inside words too.\n"
-            f"Set it to {smallest} or more, or lower tokenizer.limit_alphabet (now {settings.limit_alphabet})."
+            f"tokenizer.path: got {str(path)!r}, which is no folder, expected one saved by save_pretrained, or a "
+            "vocab.txt.\nCorrect the path; a name on the hub has to be downloaded first."
         )
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=settings.vocab_size,
-        min_frequency=settings.min_frequency,
-        # Given as special tokens, the continuation characters get their ids before training, in this order.
-        special_tokens=[*SPECIAL_TOKENS, *continuing],
-        # These are never removed, so this limit removes exactly the characters that are not among them.
-        initial_alphabet=plain,
-        limit_alphabet=len(plain),
-        continuing_subword_prefix=CONTINUATION,
-        show_progress=False,
-    )
-    draft = Tokenizer(models.WordPiece(unk_token=UNK))
-    draft.normalizer = _normalizer(settings)
-    draft.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    draft.train_from_iterator(_lines(read_texts()), trainer)
-    reached = draft.get_vocab()
-    if len(reached) != settings.vocab_size:
+    if (file := _bert_vocabulary(path)) is not None:
+        tokenizer = _read_vocab_txt(file, lowercase, log)
+    elif lowercase is not None:
         raise VocabularyError(
-            f"tokenizer.vocab_size: got {settings.vocab_size}, expected at most {len(reached)}, which is all that this "
-            f"corpus gives with tokenizer.min_frequency {settings.min_frequency}.\n"
-            f"Set it to {len(reached)} or less, lower tokenizer.min_frequency, or add text."
+            f"tokenizer.lowercase: got {str(lowercase).lower()}, expected null, because the tokenizer in {path} says "
+            "itself whether it lower-cases.\nRemove tokenizer.lowercase, or train a vocabulary."
         )
-    return _assemble(reached, settings)
-
-
-def _count_code_points(texts: Iterable[str]) -> np.ndarray:
-    """How often each code point occurs in texts: (0x110000,) int64."""
-    counts = np.zeros(_NUM_CODE_POINTS, dtype=np.int64)
-    for text in texts:
-        here = np.bincount(np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32))
-        counts[: here.size] += here
-    return counts
-
-
-def _find_alphabet(counts: np.ndarray, settings: WordPiece) -> tuple[list[str], list[str]]:
-    """The characters that are kept, sorted, and the "##" pieces of those that can stand inside a word, sorted."""
-    normalizer, splitter = _normalizer(settings), pre_tokenizers.BertPreTokenizer()
-    occurrences: Counter[str] = Counter()
-    for code_point in np.flatnonzero(counts):
-        # The normalizer works character by character, so counting first and normalizing then is exact.
-        for character in normalizer.normalize_str(chr(code_point)):
-            occurrences[character] += int(counts[code_point])
-    visible = [character for character in occurrences if splitter.pre_tokenize_str(character)]
-    visible.sort(key=lambda character: (-occurrences[character], character))
-    plain = sorted(visible[: settings.limit_alphabet])
-    # Punctuation and Chinese characters are words of their own, so they are never inside one.
-    inside = [c for c in plain if len(splitter.pre_tokenize_str(normalizer.normalize_str("a" + c))) == 1]
-    continuing = [CONTINUATION + character for character in inside]
-    return plain, continuing
-
-
-def _normalizer(settings: WordPiece) -> normalizers.BertNormalizer:
-    return normalizers.BertNormalizer(lowercase=settings.lowercase)
-
-
-def _lines(texts: Iterable[str]) -> Iterator[str]:
-    # The trainer holds a few hundred items at once, so it is fed lines and not documents of any length.
-    for text in texts:
-        yield from text.splitlines()
-
-
-def _assemble(vocab: dict[str, int], settings: WordPiece) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(vocab=vocab, unk_token=UNK, continuing_subword_prefix=CONTINUATION))
-    tokenizer.normalizer = _normalizer(settings)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{CLS}:0 $A:0 {SEP}:0",
-        pair=f"{CLS}:0 $A:0 {SEP}:0 $B:1 {SEP}:1",
-        special_tokens=[(CLS, vocab[CLS]), (SEP, vocab[SEP])],
-    )
-    tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION)
-    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        unk_token=UNK,
-        cls_token=CLS,
-        sep_token=SEP,
-        mask_token=MASK,
-        do_lower_case=settings.lowercase,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-        clean_up_tokenization_spaces=False,
-    )
-
-
-# Loading and meaning -------------------------------------------------------------------------------------------------
-
-
-def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
-    """Load a transformers tokenizer folder as its tokenizer.json says, without truncation and padding of its own.
-
-    Raises:
-        VocabularyError: there is no tokenizer in the folder, or it has no pad, unk, cls, sep or mask token.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise VocabularyError(
-            f"tokenizer.path: got {str(folder)!r}, which is no folder, expected one saved by save_pretrained.\n"
-            "Correct the path; a name on the hub has to be downloaded first."
-        )
-    tokenizer = _load(folder, PreTrainedTokenizerFast) if (folder / "tokenizer.json").is_file() else None
-    if tokenizer is None or (_missing_tokens(tokenizer) and (folder / "config.json").is_file()):
-        from transformers import AutoTokenizer  # imports torch, which the other way does without
-
-        # Folders of 2019 have a vocab.txt alone, or leave their special tokens to the defaults of a class.
-        tokenizer = _load(folder, AutoTokenizer)
+    else:
+        tokenizer = _read_folder(path)
     if missing := _missing_tokens(tokenizer):
         raise VocabularyError(
-            f"{folder}: got a tokenizer without {', '.join(missing)}, expected {', '.join(_NEEDED_TOKENS)}.\n"
+            f"{path}: got a tokenizer without {', '.join(missing)}, expected {', '.join(_NEEDED_TOKENS)}.\n"
             "Add the missing tokens with add_special_tokens and save it again, or train a vocabulary."
         )
     # Left over from whoever saved it; the tokens of a long sentence would be cut off without a word.
@@ -209,6 +87,62 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
     # How it was loaded; transformers would save these as settings of the tokenizer.
     for argument in ("is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(argument, None)
+    return tokenizer
+
+
+def _bert_vocabulary(path: Path) -> Path | None:
+    """The vocab.txt that a path is or has, if it is all that there is of a tokenizer and BERT's classes read it."""
+    if path.is_file():
+        return path
+    if (path / "tokenizer.json").is_file() or not (path / "vocab.txt").is_file():
+        return None
+    model_type = _read_json(path / "config.json").get("model_type", "bert")
+    tokenizer_class = _read_json(path / "tokenizer_config.json").get("tokenizer_class") or "BertTokenizer"
+    is_bert = model_type in _BERT_TYPES and tokenizer_class in _BERT_CLASSES
+    return path / "vocab.txt" if is_bert else None
+
+
+def _read_vocab_txt(file: Path, lowercase: bool | None, log: logging.Logger) -> PreTrainedTokenizerFast:
+    from transformers import BertTokenizer
+
+    try:
+        tokens = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise VocabularyError(
+            f"{file}: got a file that cannot be read ({error}), expected UTF-8 with a token a line. Correct the path."
+        ) from error
+    if missing := [token for token in SPECIAL_TOKENS if token not in tokens]:
+        raise VocabularyError(
+            f"{file}: got {len(tokens)} lines without {', '.join(missing)}, expected BERT's vocab.txt.\n"
+            "Correct the path, or train a vocabulary."
+        )
+    config = _read_json(file.parent / "tokenizer_config.json")
+    if lowercase is None:
+        lowercase = config.get("do_lower_case")
+    if lowercase is None:
+        first = next((token for token in tokens if token not in SPECIAL_TOKENS and token != token.lower()), None)
+        lowercase = first is None
+        why = "no entry has an upper-case letter" if lowercase else f"{first!r} is among its entries"
+        log.info(
+            "tokenizer: %s does not say whether it is lower-case; %s, so text is %slower-cased. "
+            "Set tokenizer.lowercase to say otherwise.", file, why, "" if lowercase else "not ",
+        )  # fmt: skip
+    return BertTokenizer(
+        vocab={token: id for id, token in enumerate(tokens)},
+        do_lower_case=lowercase,
+        tokenize_chinese_chars=config.get("tokenize_chinese_chars", True),
+        strip_accents=config.get("strip_accents"),
+        model_max_length=config.get("model_max_length", _BERT_MAX_LENGTH),
+    )
+
+
+def _read_folder(folder: Path) -> PreTrainedTokenizerFast:
+    tokenizer = _load(folder, PreTrainedTokenizerFast) if (folder / "tokenizer.json").is_file() else None
+    if tokenizer is None or (_missing_tokens(tokenizer) and (folder / "config.json").is_file()):
+        from transformers import AutoTokenizer  # imports torch, which the other way does without
+
+        # Older folders have the files of their class alone, or leave their special tokens to its defaults.
+        tokenizer = _load(folder, AutoTokenizer)
     return tokenizer
 
 
@@ -230,6 +164,18 @@ def _load(folder: Path, loader: Any) -> PreTrainedTokenizerFast:
 
 def _missing_tokens(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     return [name for name in _NEEDED_TOKENS if getattr(tokenizer, f"{name}_id") is None]
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """An object in a JSON file; empty where there is no such file, or nothing of the kind in it."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+# Meaning -------------------------------------------------------------------------------------------------------------
 
 
 def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerFast) -> str:
@@ -257,11 +203,13 @@ class Vocabulary:
     is_special: np.ndarray
     """(size,) bool."""
     is_word_start: np.ndarray
-    """(size,) bool: whether a token begins a word whatever stands before it. True at special and added tokens."""
+    """(size,) bool: whether a token begins a word whatever stands before it. True at special and added tokens, and
+    where a token begins with punctuation, a symbol or a CJK character, which are words of their own."""
     is_word_end: np.ndarray
     """(size,) bool: whether a token ends a word whatever follows it, as punctuation does. True at special tokens."""
     tokens: tuple[str, ...]
-    """(size,) each token as it stands in a text, without marks such as "##"; empty at ids without a token."""
+    """(size,) each token as it stands in a text, without marks such as "##", and U+FFFD for part of a character; empty
+    at ids without a token."""
     fingerprint: str
     """sha256 (hex) of everything that decides the ids."""
 
@@ -272,7 +220,7 @@ class Vocabulary:
 
     @classmethod
     def from_folder(cls, path: str | Path) -> "Vocabulary":
-        """Describe the tokenizer in a folder.
+        """Describe the tokenizer in a folder, or of a vocab.txt.
 
         Raises:
             VocabularyError: it cannot be loaded, lacks a special token, has no ordinary one, or marks no words.
@@ -290,14 +238,22 @@ class Vocabulary:
         size = max(ids.values()) + 1
         added = tokenizer.added_tokens_decoder
         special = {*tokenizer.all_special_ids, *(id for id, token in added.items() if token.special)}
-        begins_word = _word_start_rule(json.loads(tokenizer.backend_tokenizer.to_str()), origin)
+        content = json.loads(tokenizer.backend_tokenizer.to_str())
+        if (read := piece_reader(content)) is None:
+            raise VocabularyError(
+                f"{origin}: got a {content['model']['type']} tokenizer whose tokens do not show where words begin.\n"
+                'Expected WordPiece ("##"), BPE with an end of word ("</w>"), byte-level BPE ("Ġ") or SentencePiece '
+                '("▁"). Choose another, or train one.'
+            )
         is_special = np.zeros(size, dtype=bool)
         is_special[list(special)] = True
-        is_word_start = np.ones(size, dtype=bool)
+        is_word_start, is_word_end = np.ones(size, dtype=bool), is_special.copy()
         tokens = [""] * size
         for token, id in ids.items():
-            is_word_start[id] = id in special or id in added or begins_word(token)
-            tokens[id] = token.removeprefix(CONTINUATION)
+            if id in special or id in added:
+                tokens[id] = token
+            else:
+                tokens[id], is_word_start[id], is_word_end[id] = read(token)
         ordinary = sorted(id for token, id in ids.items() if id not in special and not _UNUSED.fullmatch(token))
         if not ordinary:
             raise VocabularyError(
@@ -315,30 +271,10 @@ class Vocabulary:
             ordinary_ids=_frozen(np.array(ordinary, dtype=np.int64)),
             is_special=_frozen(is_special),
             is_word_start=_frozen(is_word_start),
-            is_word_end=_frozen(is_special.copy()),
+            is_word_end=_frozen(is_word_end),
             tokens=tuple(tokens),
             fingerprint=fingerprint_tokenizer(tokenizer),
         )
-
-
-def _word_start_rule(content: dict[str, Any], origin: str) -> Callable[[str], bool]:
-    """How the tokens of a serialized tokenizer show that a word begins with them."""
-    model = content["model"]
-    steps = [content.get(step) for step in ("normalizer", "pre_tokenizer", "decoder")]
-    described = json.dumps(steps, ensure_ascii=False)
-    prefix = model.get("continuing_subword_prefix")
-    if model["type"] == "WordLevel":
-        return lambda token: True
-    if model["type"] in ("WordPiece", "BPE") and prefix:
-        return lambda token: not token.startswith(prefix)
-    if '"ByteLevel"' in described:
-        return lambda token: token.startswith("Ġ")
-    if "▁" in described:
-        return lambda token: token.startswith("▁")
-    raise VocabularyError(
-        f"{origin}: got a {model['type']} tokenizer whose tokens do not show where words begin.\n"
-        'Expected WordPiece ("##"), byte-level BPE ("Ġ") or SentencePiece ("▁"). Choose another, or train one.'
-    )
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
