@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from transformers import PreTrainableTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from tokenization.cores import WorkerError, prepare_here
 from tokenization.corpus import Corpus, HeldOutFiles, Sources, resolve_sources
@@ -109,7 +109,7 @@ def _fingerprint(
     corpus: Corpus,
     sources: Sources,
     tokenizer: TrainableTokenizer | TokenizerFolder,
-    existing: PreTrainableTokenizerFast | None,
+    existing: PreTrainedTokenizerFast | None,
 ) -> str:
     """sha256 (hex) of all that decides the content of a store; no path, name or date."""
     content = {

@@ -35,7 +35,7 @@ class ExecutorError(StoreError):
     """An executor that is not there or does not take what it was given."""
 
 
-class Stage(PipelineStep):
+class Stage(PipelineStep):  # type: ignore[misc]  # datatrove has no types
     """One stage of a preparation; each of its tasks does the sections that are its own."""
 
     type = "clozekit"

@@ -156,8 +156,8 @@ class Preparation:
     def nothing_to_train_on(self) -> CorpusError:
         """The error where all of the corpus is held out or empty."""
         return CorpusError(
-            f"{self.corpus.named}: got no document to train on that has a sentence, expected at least one to train on.\n"
-            "Add text or lower corpus.held_out."
+            f"{self.corpus.named}: got no document to train on that has a sentence, expected at least one to train "
+            "on.\nAdd text or lower corpus.held_out."
         )
 
     # -------------------------------------------------------------------------------------------------------- write
