@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tokenization import cores, sections
+from tokenization import cores, sections, workers
 from tokenization.cache import Engine, prepare_store
 from tokenization.cores import prepare_here
 from tokenization.corpus import Corpus, is_held_out
@@ -101,7 +101,8 @@ def test_the_store_does_not_depend_on_who_makes_it(
 def test_worker_processes_make_the_same_store(
     corpus: Corpus, expected: TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections_per_worker: int
 ) -> None:
-    monkeypatch.setattr(cores, "cpu_count", lambda: 2)
+    for module in (cores, workers):
+        monkeypatch.setattr(module, "cpu_count", lambda: 2)
     monkeypatch.setattr(cores, "_SECTIONS_PER_WORKER", sections_per_worker)
     monkeypatch.setattr(sections, "SECTION_BYTES", 1)
     small_sections = prepare_store(corpus, WORDPIECE, cache_dir=tmp_path, engine=_with_shards(prepare_here))
@@ -135,7 +136,8 @@ def test_a_killed_preparation_goes_on_with_the_shards_that_are_missing(
         written.append(task[1].name)
         write_shard(*task)
 
-    monkeypatch.setattr(cores, "cpu_count", lambda: 1)
+    for module in (cores, workers):
+        monkeypatch.setattr(module, "cpu_count", lambda: 1)
     monkeypatch.setattr(cores, "_SECTIONS_PER_WORKER", 1000)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(cores, "write_shard", count)

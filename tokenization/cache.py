@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from transformers import PreTrainedTokenizerFast
 
-from tokenization.cores import WorkerError, prepare_here
+from tokenization.cores import prepare_here
 from tokenization.corpus import Corpus, HeldOutFiles, Sources, resolve_sources
 from tokenization.manifest import FORMAT_VERSION
 from tokenization.merging import REPLACED, library_versions
@@ -27,6 +27,7 @@ from tokenization.shards import SPLITS
 from tokenization.store import StoreError, TokenStore
 from tokenization.training import TrainableTokenizer
 from tokenization.vocabulary import TokenizerFolder, fingerprint_tokenizer, load_tokenizer
+from tokenization.workers import WorkerError
 
 TASKS = ".tasks-"
 """What the folders are called in which an engine on many machines keeps its notes."""

@@ -21,8 +21,8 @@ _PART = re.compile(rf"(?s).{{1,{_LONGEST_PART}}}(?:\s|\Z)")
 _RUN = re.compile(rf"\S{{1,{LONGEST_RUN}}}")
 # Of sentences that are encoded at once, and of chunks that are remembered.
 _CHARACTERS_AT_ONCE = 4_000_000
-_MOST_CHARACTERS = 2**24
-_MOST_CHUNKS = 2**18
+_MOST_CHARACTERS = 2**23
+_MOST_CHUNKS = 2**17
 
 # Steps that change a character, or one and the accents after it, whatever stands beyond the next space.
 _LOCAL_NORMALIZERS = ("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents")
@@ -65,7 +65,7 @@ class SentenceEncoder:
     that it has inside a sentence. And very long sentences are cut (`cut_long`), where the library would take memory of
     a hundred times their size; only what stands without white space for 10,000 characters can get other ids by it.
 
-    It remembers at most 262,144 chunks or 16 million characters of them, about 100 MB, and then starts anew.
+    It remembers at most 131,072 chunks or 8 million characters of them, about 50 MB, and then starts anew.
     """
 
     # The chunks that are remembered by number: chunk n has _ids[_starts[n] : _starts[n] + _lengths[n]].

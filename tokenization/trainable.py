@@ -32,7 +32,7 @@ class TrainableTokenizer(BaseModel, frozen=True, extra="forbid", strict=True):
     """Take the accents off the letters, which in some scripts (Devanagari, Thai) are vowels; null: as `lowercase` says,
     as in BERT."""
 
-    sample_megabytes: float = Field(default=64.0, gt=0)
+    sample_megabytes: float = Field(default=32.0, gt=0)
     """Most text that the vocabulary is trained on, in millions of bytes of UTF-8. Of a larger corpus whole training
     documents are drawn by their content."""
 
