@@ -137,7 +137,7 @@ class SentenceEncoder:
 
     def _ids_of(self, texts: Sequence[str]) -> list[list[int]]:
         if self._prefix:
-            texts = [text if text[:1].isspace() else self._prefix + text for text in texts]
+            texts = [text if not text or text[0].isspace() else self._prefix + text for text in texts]
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _forget(self) -> None:
@@ -189,8 +189,8 @@ def _way(content: dict[str, Any]) -> Literal["white space", "single spaces", "wh
     added = [token for token in content["added_tokens"] if not token["special"]]
     if content["model"].get("dropout") or added:
         return "whole"
-    names = _names(content["normalizer"])
-    if not all(name in _LOCAL_NORMALIZERS for name in names):
+    normalizers = _steps(content["normalizer"])
+    if not all(step["type"] in _LOCAL_NORMALIZERS or _replaces_character(step) for step in normalizers):
         return "whole"
     first, *rest = _steps(content["pre_tokenizer"]) or [{"type": None}]
     if first["type"] == "BertPreTokenizer" and not rest:
@@ -199,7 +199,11 @@ def _way(content: dict[str, Any]) -> Literal["white space", "single spaces", "wh
         return "white space"
     # NFKC can make spaces, and two in a row are not one to these.
     is_bare = first["type"] == "ByteLevel" and first["use_regex"] and not rest
-    return "single spaces" if is_bare and all(name in ("NFC", "Lowercase") for name in names) else "whole"
+    return "single spaces" if is_bare and all(step["type"] in ("NFC", "Lowercase") for step in normalizers) else "whole"
+
+
+def _replaces_character(step: dict[str, Any]) -> bool:
+    return step["type"] == "Replace" and len(step["pattern"].get("String", "")) == 1 and step["pattern"]["String"] != " "
 
 
 def _is_local(step: dict[str, Any]) -> bool:
@@ -216,10 +220,6 @@ def _lacks_prefix(content: dict[str, Any]) -> bool:
     """Whether the first word of a text gets no mark from a byte-level tokenizer, unlike the words after it."""
     steps = _steps(content["pre_tokenizer"])
     return any(step["type"] == "ByteLevel" and not step["add_prefix_space"] for step in steps)
-
-
-def _names(step: dict[str, Any] | None) -> list[str]:
-    return [step["type"] for step in _steps(step)]
 
 
 def _steps(step: dict[str, Any] | None) -> list[dict[str, Any]]:
