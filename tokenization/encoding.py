@@ -54,7 +54,7 @@ class Encoded(NamedTuple):
     lengths: np.ndarray
     """(num_sentences,) int64: how many of the ids each sentence has; 0 where the tokenizer finds nothing."""
     num_words: int
-    """Chunks between white space in all of the sentences, for pieces per word."""
+    """Words between white space in all of the sentences, for pieces per word."""
 
 
 class SentenceEncoder:
@@ -69,11 +69,12 @@ class SentenceEncoder:
     It remembers at most 262,144 chunks or 16 million characters of them, about 100 MB, and then starts anew.
     """
 
-    # The chunks that are remembered by number: chunk n has _ids[_starts[n] : _starts[n] + _lengths[n]].
+    # The chunks that are remembered by number: chunk n has _ids[_starts[n] : _starts[n] + _lengths[n]] and _words[n].
     _numbers: dict[str, int]
     _num_characters: int
     _starts: np.ndarray
     _lengths: np.ndarray
+    _words: np.ndarray
     _ids: np.ndarray
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -110,9 +111,10 @@ class SentenceEncoder:
         lengths = self._lengths[numbers]
         ends = np.cumsum(lengths)
         places = np.repeat(self._starts[numbers] - ends + lengths, lengths) + np.arange(lengths.sum())
-        num_words = len(numbers) - int(np.count_nonzero(numbers == 0))
         first_chunks = np.cumsum(num_chunks) - num_chunks
-        return Encoded(self._ids[places], np.add.reduceat(lengths, first_chunks), num_words)
+        return Encoded(
+            self._ids[places], np.add.reduceat(lengths, first_chunks), num_words=int(self._words[numbers].sum())
+        )
 
     def _look_up(self, chunks: list[str]) -> np.ndarray:
         """The number of each chunk, after learning those that are new."""
@@ -132,6 +134,9 @@ class SentenceEncoder:
         self._numbers.update(zip(chunks, range(len(self._starts), len(self._starts) + len(chunks)), strict=True))
         self._num_characters += sum(map(len, chunks))
         self._lengths = np.concatenate([self._lengths, lengths])
+        # One but where a chunk has rarer white space inside.
+        words = np.fromiter((len(chunk.split()) for chunk in chunks), np.int64, len(chunks))
+        self._words = np.concatenate([self._words, words])
         self._starts = np.concatenate([self._starts, starts])
         self._ids = np.concatenate([self._ids, np.fromiter(chain.from_iterable(ids), np.uint32, lengths.sum())])
 
@@ -144,7 +149,7 @@ class SentenceEncoder:
         # What stands between two spaces in a row is nothing: chunk 0, which has no ids.
         self._numbers = {"": 0}
         self._num_characters = 0
-        self._starts = self._lengths = np.zeros(1, dtype=np.int64)
+        self._starts = self._lengths = self._words = np.zeros(1, dtype=np.int64)
         self._ids = np.zeros(0, dtype=np.uint32)
 
 
