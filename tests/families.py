@@ -23,7 +23,7 @@ def real_text() -> tuple[str, ...]:
     with gzip.open(ROOT / "data" / "sample-valid.jsonl.gz", "rt", encoding="utf-8") as file:
         lines = [line for _, row in zip(range(6), file, strict=False) for line in json.loads(row)["text"].splitlines()]
     others = (
-        "Der Prüfer zahlte 3,50 € für «Grüße» – und ging. Où est-il? C'est déjà vu, n'est-ce pas?",
+        "Der Prüfer zahlte 3,50 € für «Grüße» \u2013 und ging. Où est-il? C'est déjà vu, n'est-ce pas?",
         "我们 went to 北京 (Beijing) in 2008; これは本です。한국어 문장입니다.",
         "Москва — столица; שלום עולם! Wow... 100% of x_y + [a] = {b}? 5\u20ac \N{GRINNING FACE} \u201cyes\u201d",
     )
@@ -107,7 +107,25 @@ def tokenizer_of(family: str) -> PreTrainedTokenizerFast:
 
 _AWKWARD = (
     *(" ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u3000", "\u200b", "\u0085", "\x1c", "\0", "\ufeff", "\ufffd"),
-    *("a", "the", " The", "'s", "n't", "[MASK]", "[", "##s", "▁", "Ġ", "<s>", "<0x0A>", "</w>", ".", "...", "´", "ﹰ"),
+    *(
+        "a",
+        "the",
+        " The",
+        "'s",
+        "n't",
+        "[MASK]",
+        "[",
+        "##s",
+        "▁",
+        "Ġ",
+        "<s>",
+        "<0x0A>",
+        "</w>",
+        ".",
+        "...",
+        "\u00b4",
+        "ﹰ",
+    ),
     *("中", "é", "e\u0301", "\u0301", "ﬁ", "½", "İ", "ß", "ก็", "א", "\u202e", "👍🏽", "❤️", "\U0010ffff"),
 )
 

@@ -208,7 +208,8 @@ def _way(content: dict[str, Any]) -> Literal["white space", "single spaces", "wh
 
 
 def _replaces_character(step: dict[str, Any]) -> bool:
-    return step["type"] == "Replace" and len(step["pattern"].get("String", "")) == 1 and step["pattern"]["String"] != " "
+    character = step["pattern"].get("String", " ") if step["type"] == "Replace" else " "
+    return len(character) == 1 and character != " "
 
 
 def _is_local(step: dict[str, Any]) -> bool:
