@@ -1,171 +1,17 @@
-"""Laws of vocabularies: training is reproducible, sizes are met, and ids mean what is said of them."""
+"""Laws of vocabularies: ids mean what is said of them, and existing tokenizers are read or refused."""
 
-import json
-import random
+import logging
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import AutoTokenizer, BertConfig, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from tokenization.training import WordPiece, train_tokenizer
-from tokenization.vocabulary import (
-    SPECIAL_TOKENS,
-    Vocabulary,
-    VocabularyError,
-    fingerprint_tokenizer,
-    load_tokenizer,
-)
-
-ROOT = Path(__file__).resolve().parents[1]
-SPECIALS = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
-
-
-def _many_ties(num_words: int, *, seed: int = 0) -> list[str]:
-    """Random words in which most pairs of letters are about equally common, so that training meets many ties."""
-    draw = random.Random(seed)
-    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyzéßж", k=draw.randint(1, 9))) for _ in range(num_words)]
-    return [" ".join(words[i : i + 50]) + ".\n" for i in range(0, num_words, 50)]
-
-
-def _train(texts: list[str], **settings: Any) -> PreTrainedTokenizerFast:
-    return train_tokenizer(WordPiece(**settings), lambda: texts)
-
-
-# Training ------------------------------------------------------------------------------------------------------------
-
-TRAIN_IN_A_FRESH_PROCESS = """
-import sys
-from pathlib import Path
-from tokenization.training import WordPiece, train_tokenizer
-texts = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
-train_tokenizer(WordPiece(vocab_size=1000, min_frequency=1), lambda: texts).save_pretrained(sys.argv[2])
-"""
-
-
-def test_fresh_processes_train_byte_identical_tokenizers(tmp_path: Path) -> None:
-    text = tmp_path / "text.txt"
-    text.write_text("".join(_many_ties(50_000)), encoding="utf-8")
-    assert text.stat().st_size > 300_000
-    folders = [tmp_path / str(i) for i in range(3)]
-    for folder in folders:
-        command = [sys.executable, "-c", TRAIN_IN_A_FRESH_PROCESS, str(text), str(folder)]
-        subprocess.run(command, cwd=ROOT, check=True)
-    contents = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
-    assert contents[0].keys() >= {"tokenizer.json", "tokenizer_config.json"}
-    assert contents[0] == contents[1] == contents[2]
-
-
-def test_the_order_of_the_texts_does_not_matter() -> None:
-    texts = _many_ties(5000)
-    assert _train(texts, vocab_size=300).get_vocab() == _train(texts[::-1], vocab_size=300).get_vocab()
-
-
-@pytest.mark.parametrize("vocab_size", [100, 500, 1000])
-def test_the_size_is_met_exactly_and_ids_have_no_gap(vocab_size: int) -> None:
-    ids = _train(_many_ties(5000), vocab_size=vocab_size).get_vocab()
-    assert sorted(ids.values()) == list(range(vocab_size))
-
-
-def test_the_special_tokens_are_the_first_five_ids() -> None:
-    tokenizer = _train(_many_ties(2000), vocab_size=200)
-    assert tokenizer.convert_ids_to_tokens(range(5)) == list(SPECIAL_TOKENS) == list(SPECIALS.values())
-    assert sorted(tokenizer.all_special_ids) == list(range(5))
-    assert {name: getattr(tokenizer, name) for name in SPECIALS} == SPECIALS
-
-
-def test_a_size_out_of_reach_is_refused_and_the_size_it_names_can_be_reached() -> None:
-    texts = ["the cat sat on the mat, the cat sat"] * 3
-    with pytest.raises(VocabularyError, match=r"got 30000, expected at most \d+.*\n.*Set it to \d+ or less") as caught:
-        _train(texts, vocab_size=30_000)
-    reachable = int(re.findall(r"at most (\d+)", str(caught.value))[0])
-    assert len(_train(texts, vocab_size=reachable)) == reachable
-    with pytest.raises(VocabularyError):
-        _train(texts, vocab_size=reachable + 1)
-
-
-def test_a_size_below_the_alphabet_is_refused_and_the_size_it_names_is_enough() -> None:
-    texts = _many_ties(2000)
-    with pytest.raises(VocabularyError, match=r"got 40, expected at least \d+.*\n.*Set it to \d+ or more") as caught:
-        _train(texts, vocab_size=40)
-    smallest = int(re.findall(r"at least (\d+)", str(caught.value))[0])
-    assert len(_train(texts, vocab_size=smallest)) == smallest
-    with pytest.raises(VocabularyError):
-        _train(texts, vocab_size=smallest - 1)
-
-
-def test_every_word_of_seen_characters_is_known() -> None:
-    tokenizer = _train(_many_ties(2000), vocab_size=200)
-    unseen = "".join(_many_ties(2000, seed=1))
-    assert tokenizer.unk_token_id not in tokenizer(unseen).input_ids
-
-
-def test_characters_beyond_the_limit_are_unknown_and_the_commonest_are_kept() -> None:
-    tokenizer = _train(["aaa bbb ccc ddd " * 50, "x y z"], vocab_size=15, limit_alphabet=4)
-    assert tokenizer.tokenize("abcd") != [tokenizer.unk_token]
-    assert [tokenizer.tokenize(rare) for rare in "xyz"] == [[tokenizer.unk_token]] * 3
-
-
-@pytest.mark.parametrize("lowercase", [True, False])
-def test_lowercasing_is_done_and_recorded(tmp_path: Path, lowercase: bool) -> None:
-    tokenizer = _train(["Éa éA ea EA Ea " * 20], vocab_size=9 if lowercase else 17, lowercase=lowercase)
-    tokenizer.save_pretrained(tmp_path)
-    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["do_lower_case"] is lowercase
-    assert (load_tokenizer(tmp_path)("Éa").input_ids == load_tokenizer(tmp_path)("ea").input_ids) is lowercase
-
-
-def test_punctuation_and_chinese_characters_get_no_continuation() -> None:
-    ids = _train(["good, 中文 good. " * 10], vocab_size=16).get_vocab()
-    assert {",", ".", "中", "文", "##o"} <= ids.keys()
-    assert not {"##,", "##.", "##中", "##文"} & ids.keys()
-
-
-@pytest.mark.parametrize("with_model", [False, True], ids=["alone", "beside a BERT config"])
-def test_a_saved_tokenizer_loads_in_transformers_and_puts_special_tokens(tmp_path: Path, with_model: bool) -> None:
-    tokenizer = _train(_many_ties(2000), vocab_size=200)
-    tokenizer.save_pretrained(tmp_path)
-    if with_model:
-        BertConfig(vocab_size=200).save_pretrained(tmp_path)
-    loaded = AutoTokenizer.from_pretrained(tmp_path)
-    encoded = loaded("abc", "de")
-    first, second = (tokenizer(text, add_special_tokens=False).input_ids for text in ("abc", "de"))
-    assert encoded.input_ids == [2, *first, 3, *second, 3]
-    assert encoded.token_type_ids == [0] * (len(first) + 2) + [1] * (len(second) + 1)
-    assert loaded("abc").input_ids == [2, *first, 3]
-    assert loaded.decode(first) == "abc"
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"vocab_size": 5},
-        {"vocab_size": "8192"},
-        {"vocab_size": 8192.0},
-        {"vocab_size": 8192, "lowercase": "yes"},
-        {"vocab_size": 8192, "min_frequency": 0},
-        {"vocab_size": 8192, "name": "gpt"},
-        {"vocab_size": 8192, "vocabsize": 8192},
-        {},
-    ],
-    ids=str,
-)
-def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
-    WordPiece.model_validate({"name": "wordpiece", "vocab_size": 8192})
-    with pytest.raises(ValidationError):
-        WordPiece.model_validate(wrong)
-
+from tests.families import FAMILIES, SPECIALS, real_text, tokenizer_of
+from tokenization.pieces import stands_apart
+from tokenization.vocabulary import Vocabulary, VocabularyError, fingerprint_tokenizer, load_tokenizer
 
 # What ids mean -------------------------------------------------------------------------------------------------------
 
@@ -217,6 +63,90 @@ def test_each_kind_of_tokenizer_shows_where_words_begin(tmp_path: Path, kind: st
     assert vocabulary.size == 11
     assert vocabulary.is_word_start[7:].tolist() == word_starts
     assert vocabulary.is_word_start[:5].all()
+
+
+def _independent_starts(text: str) -> set[int]:
+    """Where words begin by white space, signs and CJK characters alone: it knows no tokenizer."""
+    return {match.start() for match in re.finditer(r"[^\W_\u4e00-\u9fff]+|\S", text)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_word_starts_by_ids_are_those_of_the_text_wherever_a_token_begins(family: str) -> None:
+    tokenizer = tokenizer_of(family)
+    vocabulary = Vocabulary.from_tokenizer(tokenizer, origin=family)
+    bare, num_starts = tokenizer.backend_tokenizer, 0
+    for line in real_text():
+        text = bare.normalizer.normalize_str(line) if bare.normalizer else line
+        encoding = bare.encode(text, add_special_tokens=False)
+        ids = np.array(encoding.ids)
+        begins = vocabulary.begins_word(np.append(vocabulary.cls_id, ids[:-1]), ids)
+        # A mark alone, or white space that is a token, stands for the beginning of what follows it.
+        places = [start + len(text[start:]) - len(text[start:].lstrip()) for start, _ in encoding.offsets]
+        # A part of a character and [UNK] do not show what they are, nor whether what follows begins a word.
+        unseen = np.array([id == vocabulary.unk_id or "\ufffd" in vocabulary.tokens[id] for id in encoding.ids])
+        unseen |= np.append(False, unseen[:-1])
+        seen = set(places) - {place for place, skip in zip(places, unseen, strict=True) if skip}
+        by_ids = {place for place, begin in zip(places, begins, strict=True) if begin}
+        assert by_ids & seen == _independent_starts(text) & seen, text
+        num_starts += len(by_ids)
+    assert num_starts > 1000
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_tokens_of_a_text_put_together_are_the_text_without_its_spaces(family: str) -> None:
+    tokenizer = tokenizer_of(family)
+    vocabulary = Vocabulary.from_tokenizer(tokenizer, origin=family)
+    bare, num_lines = tokenizer.backend_tokenizer, 0
+    for line in real_text():
+        text = bare.normalizer.normalize_str(line) if bare.normalizer else line
+        ids = bare.encode(text, add_special_tokens=False).ids
+        together = "".join(vocabulary.tokens[id] for id in ids)
+        if vocabulary.unk_id not in ids and "\ufffd" not in together:
+            num_lines += 1
+            assert "".join(together.split()) == "".join(text.split())
+    assert num_lines > len(real_text()) / 2
+
+
+READ = {
+    "WordPiece": {"play": "play++", "##ing": "ing..", "#": "#++", "##€": "€++"},
+    "byte-level BPE": {
+        "Ġplay": "play+.", "ing": "ing..", "Ġ(": "(++", "'s": "'s+.", '."': '."++', "x.": "x..+", "Ġ": "+.",
+        "Ċ": "\n++", "Ã©": "é..", "ãģ®": "の..", "ãģ": "\ufffd..", "Ġãģ": "\ufffd+.", ".ãģ": ".\ufffd+.", "âĤ¬": "€++",
+    },
+    "Unigram": {"▁play": "play+.", "ing": "ing..", "▁(": "(++", '."': '."++', "▁": "+.", "中": "中++", "3": "3.."},
+    "SentencePiece BPE": {"▁play": "play+.", "ing": "ing..", "▁": "+.", "...": "...++"},
+    "BPE with an end of word": {"play</w>": "play.+", "ing": "ing..", ".</w>": ".++", "(": "(++"},
+    "byte fallback": {"<0x0A>": "\n++", "<0xE4>": "\ufffd..", "<0x2E>": ".++", "▁play": "play+.", "ing": "ing.."},
+}  # fmt: skip
+"""Tokens with what they are: the text, + or . for whether it begins a word, + or . for whether it ends one."""
+
+
+@pytest.mark.parametrize("family", READ)
+def test_what_a_token_is_of_a_word(family: str) -> None:
+    ids = {token: i for i, token in enumerate([*SPECIALS.values(), *READ[family]])}
+    match family:
+        case "WordPiece":
+            bare = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+        case "Unigram":
+            bare = Tokenizer(models.Unigram([(token, -1.0) for token in ids], unk_id=1))
+        case "BPE with an end of word":
+            bare = Tokenizer(models.BPE(ids, [], unk_token="[UNK]", end_of_word_suffix="</w>"))
+        case _:
+            bare = Tokenizer(models.BPE(ids, [], unk_token="[UNK]", byte_fallback=family == "byte fallback"))
+    byte_level = family == "byte-level BPE"
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel() if byte_level else pre_tokenizers.Metaspace()
+    vocabulary = Vocabulary.from_tokenizer(_wrap(bare), origin=family)
+    for token, expected in READ[family].items():
+        id = ids[token]
+        marks = "".join("+" if flag[id] else "." for flag in (vocabulary.is_word_start, vocabulary.is_word_end))
+        if family == "WordPiece" and token == "play":
+            marks = marks[0] + "+"  # that it ends a word only the next token can tell
+        assert vocabulary.tokens[id] + marks == expected, token
+
+
+def test_digits_and_letters_go_on_and_signs_and_cjk_characters_stand_apart() -> None:
+    assert all(map(stands_apart, ".,-_'$+<=>^`|~€°©«»“”—…。、中㐀\U00020000豈😀▁\ufffd"))
+    assert not any(map(stands_apart, "aZ09éßжא한かカ²½ٱ\u0301\u200d"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -275,7 +205,7 @@ def test_the_fingerprint_is_of_the_ids_and_not_of_the_way_they_were_saved(tmp_pa
 
 
 def test_loading_and_saving_again_changes_no_byte(tmp_path: Path) -> None:
-    _train(_many_ties(2000), vocab_size=200).save_pretrained(tmp_path / "first")
+    tokenizer_of("wordpiece").save_pretrained(tmp_path / "first")
     load_tokenizer(tmp_path / "first").save_pretrained(tmp_path / "again")
     first, again = (
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("first", "again")
@@ -303,6 +233,77 @@ def test_a_folder_of_2019_with_a_vocab_txt_alone_is_read(tmp_path: Path) -> None
     assert tokenizer("Playing").input_ids == [2, 5, 6, 3]
 
 
+def _write_vocab_txt(folder: Path, *tokens: str, config: str | None = None) -> Path:
+    (folder / "vocab.txt").write_text("\n".join([*SPECIALS.values(), *tokens]) + "\n", encoding="utf-8")
+    if config is not None:
+        (folder / "tokenizer_config.json").write_text(config)
+    return folder / "vocab.txt"
+
+
+@pytest.mark.parametrize("given", ["folder", "file"])
+@pytest.mark.parametrize(
+    ("tokens", "config", "setting", "lowercases"),
+    [
+        (("play", "##ing"), None, None, True),
+        (("play", "##ing", "Play"), None, None, False),
+        (("play", "##ing", "Play"), None, True, True),
+        (("play", "##ing"), None, False, False),
+        (("play", "##ing"), '{"do_lower_case": false}', None, False),
+        (("play", "##ing", "Play"), '{"do_lower_case": true}', None, True),
+        (("play", "##ing"), '{"do_lower_case": false}', True, True),
+        (("play", "##ing"), "not JSON", None, True),
+    ],
+)
+def test_a_vocab_txt_alone_is_read_and_its_case_is_what_the_setting_the_file_beside_it_or_its_entries_say(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    given: str,
+    tokens: tuple[str, ...],
+    config: str | None,
+    setting: bool | None,
+    lowercases: bool,
+) -> None:
+    file = _write_vocab_txt(tmp_path, *tokens, config=config)
+    with caplog.at_level(logging.INFO):
+        tokenizer = load_tokenizer(file if given == "file" else tmp_path, lowercase=setting)
+    says_itself = setting is not None or (config or "").startswith("{")
+    assert ("does not say whether it is lower-case" in caplog.text) is not says_itself
+    (id,) = tokenizer("Play", add_special_tokens=False).input_ids
+    assert id == (5 if lowercases else 7 if "Play" in tokens else 1)
+    assert tokenizer("playing play", "play").input_ids == [2, 5, 6, 5, 3, 5, 3]
+    assert tokenizer.model_max_length == 512
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert load_tokenizer(tmp_path / "saved")("Play").input_ids == [2, id, 3]
+
+
+def test_a_vocab_txt_that_is_not_of_bert_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("<s>\nplay\n")
+    with pytest.raises(VocabularyError, match=r"got 2 lines without \[PAD\].*expected BERT's vocab.txt\.\n.*Correct"):
+        load_tokenizer(tmp_path / "vocab.txt")
+    (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(VocabularyError, match=r"cannot be read \(.*\), expected UTF-8"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_case_is_refused_where_the_tokenizer_says_it_itself(tmp_path: Path) -> None:
+    _wrap(_wordpiece()).save_pretrained(tmp_path)
+    with pytest.raises(VocabularyError, match=r"lowercase: got true, expected null.*\n.*Remove tokenizer.lowercase"):
+        load_tokenizer(tmp_path, lowercase=True)
+
+
+def test_the_folder_of_a_model_like_roberta_is_read_with_its_own_names(tmp_path: Path) -> None:
+    names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    pieces = [*names, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    bare = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, []))
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    mapped = dict(zip(("cls_token", "pad_token", "sep_token", "unk_token", "mask_token"), names, strict=True))
+    _wrap(bare, bos_token="<s>", eos_token="</s>", **mapped).save_pretrained(tmp_path)
+    vocabulary = Vocabulary.from_folder(tmp_path)
+    ids = vocabulary.cls_id, vocabulary.pad_id, vocabulary.sep_id, vocabulary.unk_id, vocabulary.mask_id
+    assert ids == (0, 1, 2, 3, 4) == tuple(vocabulary.special_ids)
+    assert len(vocabulary.ordinary_ids) == 256
+
+
 @pytest.mark.parametrize("missing", SPECIALS)
 def test_a_tokenizer_that_lacks_a_needed_token_is_refused_by_name(tmp_path: Path, missing: str) -> None:
     tokens = {name: token for name, token in SPECIALS.items() if name != missing}
@@ -312,7 +313,7 @@ def test_a_tokenizer_that_lacks_a_needed_token_is_refused_by_name(tmp_path: Path
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VocabularyError, match=r"which is no folder, expected one saved.*\n.*Correct the path"):
+    with pytest.raises(VocabularyError, match=r"which is no folder, expected one saved.*or a vocab.txt\.\nCorrect"):
         load_tokenizer(tmp_path / "nowhere")
 
 

@@ -53,7 +53,7 @@ class Encoded(NamedTuple):
     lengths: np.ndarray
     """(num_sentences,) int64: how many of the ids each sentence has; 0 where the tokenizer finds nothing."""
     num_words: int
-    """Chunks between white space in all of the sentences, for pieces per word."""
+    """Words between white space in all of the sentences, for pieces per word."""
 
 
 class SentenceEncoder:
@@ -68,11 +68,12 @@ class SentenceEncoder:
     It remembers at most 131,072 chunks or 8 million characters of them, about 50 MB, and then starts anew.
     """
 
-    # The chunks that are remembered by number: chunk n has _ids[_starts[n] : _starts[n] + _lengths[n]].
+    # The chunks that are remembered by number: chunk n has _ids[_starts[n] : _starts[n] + _lengths[n]] and _words[n].
     _numbers: dict[str, int]
     _num_characters: int
     _starts: np.ndarray
     _lengths: np.ndarray
+    _words: np.ndarray
     _ids: np.ndarray
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -109,9 +110,10 @@ class SentenceEncoder:
         lengths = self._lengths[numbers]
         ends = np.cumsum(lengths)
         places = np.repeat(self._starts[numbers] - ends + lengths, lengths) + np.arange(lengths.sum())
-        num_words = len(numbers) - int(np.count_nonzero(numbers == 0))
         first_chunks = np.cumsum(num_chunks) - num_chunks
-        return Encoded(self._ids[places], np.add.reduceat(lengths, first_chunks), num_words)
+        return Encoded(
+            self._ids[places], np.add.reduceat(lengths, first_chunks), num_words=int(self._words[numbers].sum())
+        )
 
     def _look_up(self, chunks: list[str]) -> np.ndarray:
         """The number of each chunk, after learning those that are new."""
@@ -131,19 +133,22 @@ class SentenceEncoder:
         self._numbers.update(zip(chunks, range(len(self._starts), len(self._starts) + len(chunks)), strict=True))
         self._num_characters += sum(map(len, chunks))
         self._lengths = np.concatenate([self._lengths, lengths])
+        # One but where a chunk has rarer white space inside.
+        words = np.fromiter((len(chunk.split()) for chunk in chunks), np.int64, len(chunks))
+        self._words = np.concatenate([self._words, words])
         self._starts = np.concatenate([self._starts, starts])
         self._ids = np.concatenate([self._ids, np.fromiter(chain.from_iterable(ids), np.uint32, lengths.sum())])
 
     def _ids_of(self, texts: Sequence[str]) -> list[list[int]]:
         if self._prefix:
-            texts = [text if text[:1].isspace() else self._prefix + text for text in texts]
+            texts = [text if not text or text[0].isspace() else self._prefix + text for text in texts]
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _forget(self) -> None:
         # What stands between two spaces in a row is nothing: chunk 0, which has no ids.
         self._numbers = {"": 0}
         self._num_characters = 0
-        self._starts = self._lengths = np.zeros(1, dtype=np.int64)
+        self._starts = self._lengths = self._words = np.zeros(1, dtype=np.int64)
         self._ids = np.zeros(0, dtype=np.uint32)
 
 
@@ -188,8 +193,8 @@ def _way(content: dict[str, Any]) -> Literal["white space", "single spaces", "wh
     added = [token for token in content["added_tokens"] if not token["special"]]
     if content["model"].get("dropout") or added:
         return "whole"
-    names = _names(content["normalizer"])
-    if not all(name in _LOCAL_NORMALIZERS for name in names):
+    normalizers = _steps(content["normalizer"])
+    if not all(step["type"] in _LOCAL_NORMALIZERS or _replaces_character(step) for step in normalizers):
         return "whole"
     first, *rest = _steps(content["pre_tokenizer"]) or [{"type": None}]
     if first["type"] == "BertPreTokenizer" and not rest:
@@ -198,7 +203,12 @@ def _way(content: dict[str, Any]) -> Literal["white space", "single spaces", "wh
         return "white space"
     # NFKC can make spaces, and two in a row are not one to these.
     is_bare = first["type"] == "ByteLevel" and first["use_regex"] and not rest
-    return "single spaces" if is_bare and all(name in ("NFC", "Lowercase") for name in names) else "whole"
+    return "single spaces" if is_bare and all(step["type"] in ("NFC", "Lowercase") for step in normalizers) else "whole"
+
+
+def _replaces_character(step: dict[str, Any]) -> bool:
+    character = step["pattern"].get("String", " ") if step["type"] == "Replace" else " "
+    return len(character) == 1 and character != " "
 
 
 def _is_local(step: dict[str, Any]) -> bool:
@@ -215,10 +225,6 @@ def _lacks_prefix(content: dict[str, Any]) -> bool:
     """Whether the first word of a text gets no mark from a byte-level tokenizer, unlike the words after it."""
     steps = _steps(content["pre_tokenizer"])
     return any(step["type"] == "ByteLevel" and not step["add_prefix_space"] for step in steps)
-
-
-def _names(step: dict[str, Any] | None) -> list[str]:
-    return [step["type"] for step in _steps(step)]
 
 
 def _steps(step: dict[str, Any] | None) -> list[dict[str, Any]]:

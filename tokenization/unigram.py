@@ -36,8 +36,8 @@ _MOST_CHARACTERS = 2_000_000
 _MOST_OCCURRENCES = 2_000_000
 # The scores are sums over threads, so their number is part of the result; more of them than cores cost nothing.
 _NUM_THREADS = 4
-# sentencepiece drops every line with one of these without a word, or takes it for its own mark of a word.
-_RESERVED = str.maketrans(dict.fromkeys(("\0", "\N{LOWER FIVE EIGHTHS BLOCK}", WORD_MARK), " "))
+# sentencepiece drops every line with one of these without a word.
+_RESERVED = str.maketrans(dict.fromkeys(("\0", "\N{LOWER FIVE EIGHTHS BLOCK}"), " "))
 
 
 class Unigram(TrainableTokenizer):
@@ -130,7 +130,8 @@ class Unigram(TrainableTokenizer):
         return kept
 
     def _normalizer(self) -> normalizers.Sequence:
-        return normalizers.Sequence(self.unicode_steps(compatible=True))
+        # Sentencepiece takes its mark for white space wherever it stands.
+        return normalizers.Sequence([*self.unicode_steps(compatible=True), normalizers.Replace(WORD_MARK, " ")])
 
 
 def _weights(counts: Counter[str]) -> dict[str, int]:
