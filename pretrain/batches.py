@@ -2,6 +2,7 @@
 
 Order and masks are pure functions of (seed, epoch, example index), so a position in the run is two integers, and what a
 process holds does not depend on how many there are. Batches run on across the end of an epoch: all of them are full.
+Where the rows of a plan differ in length, those of a batch are of like length, so that little of it is padding.
 """
 
 # B rows, L tokens per row
@@ -20,6 +21,7 @@ from objectives.rows import Cutting, Ints, Plan, Rows
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
+_WINDOW = 32  # batches of rows that are drawn together, sorted by length and cut into batches of like length
 _COLUMN_STEP = 8  # rows are cut to the longest of a micro-batch, rounded up to a multiple of this: few distinct shapes
 
 
@@ -69,7 +71,8 @@ class Examples:
         epochs, indices = [], []
         missing = batch_size
         while missing:
-            order = self.order(epoch)
+            # Batches of an epoch begin at its start or behind the one that ran on into it, so they all tell where.
+            order = self.order(epoch, batch_size, (example if missing == batch_size else missing) % batch_size)
             taken = order[example : example + missing]
             epochs.append(np.full(len(taken), epoch))
             indices.append(taken)
@@ -95,8 +98,31 @@ class Examples:
     def _plan(self, epoch: int) -> Plan:
         return self.cutting.plan(self.split, self.vocabulary, seed=self.seed, epoch=epoch)
 
-    def _order(self, epoch: int) -> Ints:
-        return permutation(Key(self.seed, epoch, "order"), len(self.plan(epoch)))
+    def _order(self, epoch: int, batch_size: int, first: int) -> Ints:
+        """The order of an epoch, of which `first` examples complete the batch that ran on into it."""
+        plan = self.plan(epoch)
+        order = permutation(Key(self.seed, epoch, "order"), len(plan))
+        if plan.lengths is None:
+            return order
+        return _grouped(order, plan.lengths, batch_size, first, Key(self.seed, epoch, "order.batches"))
+
+
+def _grouped(order: Ints, lengths: Ints, batch_size: int, first: int, key: Key) -> Ints:
+    """Put rows of like length into the same batch, and the batches into a random order.
+
+    What is left over at both ends of the epoch, less than a batch each, stays as it is drawn.
+
+    Args:
+        order: (N,) a permutation of the rows.
+        lengths: (N,) tokens of each row.
+        first: where in the order the first whole batch begins, < batch_size.
+    """
+    num_batches = max(0, len(order) - first) // batch_size
+    whole = order[first : first + num_batches * batch_size]
+    window = np.arange(len(whole)) // (_WINDOW * batch_size)
+    batches = whole[np.lexsort((lengths[whole], window))].reshape(num_batches, batch_size)
+    batches = batches[permutation(key, num_batches)]
+    return np.concatenate([order[:first], batches.ravel(), order[first + len(whole) :]])
 
 
 def in_order(examples: Examples, *, epoch: int, rank: int, world_size: int, micro_batch_size: int) -> Iterator[Batch]:

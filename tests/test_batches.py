@@ -1,27 +1,71 @@
 """Laws of the batches: every example once an epoch, the same whoever holds them, and a position that says it all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from objectives.documents import Documents
+from objectives.draws import Key, permutation
 from objectives.masking import TokenMasking
 from objectives.packed import Packed
+from objectives.rows import Cutting, Ints, Rows
+from objectives.segments import Segments
 from objectives.sentence_pairs import SentencePairs
 from pretrain.batches import Examples, Position, Selection, in_order, num_tokens, trimmed
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
-CUTTINGS = {"packed": Packed(max_seq_length=32), "sentence_pairs": SentencePairs(max_seq_length=32)}
+MakeSplit = Callable[..., TokenSplit]
+
+CUTTINGS: dict[str, Cutting] = {
+    "packed": Packed(max_seq_length=32),
+    "doc_sentences": Packed(max_seq_length=32, boundaries="doc_sentences"),
+    "documents": Documents(max_seq_length=32),
+    "segments": Segments(max_seq_length=32),
+    "sentence_pairs": SentencePairs(max_seq_length=32),
+}
+OF_LIKE_LENGTH: dict[str, Cutting] = {
+    "doc_sentences": Packed(max_seq_length=128, boundaries="doc_sentences"),
+    "documents": Documents(max_seq_length=128),
+    "segments": Segments(max_seq_length=128),
+    "sentence_pairs": SentencePairs(max_seq_length=128, short_seq_prob=0.1),
+}
+
+
+@dataclass(frozen=True)
+class _AnyLengths:
+    """A cutting whose epochs have rows of the given lengths, in turn, and nothing in them."""
+
+    epochs: Sequence[Ints]
+    max_seq_length: int = 128
+
+    def plan(self, split: TokenSplit, vocabulary: Vocabulary, *, seed: int, epoch: int) -> "_Lengths":
+        return _Lengths(self.epochs[epoch % len(self.epochs)])
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    lengths: Ints
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def rows(self, indices: Ints) -> Rows:
+        raise AssertionError("no test of the order reads a row")
 
 
 @pytest.fixture(params=CUTTINGS)
-def examples(
-    request: pytest.FixtureRequest, make_corpus: Callable[..., TokenSplit], vocabulary: Vocabulary
-) -> Examples:
-    split = make_corpus(12, sentences=(4, 10), words=(3, 12))
-    return Examples(split, vocabulary, cutting=CUTTINGS[request.param], masking=TokenMasking(), seed=3)
+def examples(request: pytest.FixtureRequest, make_corpus: MakeSplit, vocabulary: Vocabulary) -> Examples:
+    return _examples(CUTTINGS[request.param], make_corpus(12, sentences=(4, 10), words=(3, 12)), vocabulary)
+
+
+def _examples(cutting: Cutting, split: TokenSplit, vocabulary: Vocabulary) -> Examples:
+    return Examples(split, vocabulary, cutting=cutting, masking=TokenMasking(), seed=3)
 
 
 def _course(examples: Examples, batch_size: int, epochs: int) -> list[Selection]:
@@ -42,25 +86,102 @@ def test_every_example_comes_once_an_epoch_and_every_batch_is_full(examples: Exa
         assert sorted(i for e, i in pairs if e == epoch) == list(range(len(examples.plan(epoch))))
 
 
-def test_the_order_does_not_depend_on_the_batch_size_and_differs_from_epoch_to_epoch(examples: Examples) -> None:
-    courses = [np.concatenate([s.indices for s in _course(examples, size, 2)]) for size in (1, 7)]
-    count = len(courses[0])
-    assert np.array_equal(courses[0], courses[1][:count])
-    few = min(len(examples.plan(0)), len(examples.plan(1)))
-    assert not np.array_equal(courses[0][:few], courses[0][len(examples.plan(0)) :][:few])
-
-
-def test_a_position_is_all_that_is_needed_to_go_on(
-    examples: Examples, make_corpus: Callable[..., TokenSplit], vocabulary: Vocabulary
+def test_shared_rows_come_in_the_order_that_is_drawn_whatever_the_batch_size(
+    make_corpus: MakeSplit, vocabulary: Vocabulary
 ) -> None:
+    examples = _examples(CUTTINGS["packed"], make_corpus(12, sentences=(4, 10), words=(3, 12)), vocabulary)
+    drawn = np.concatenate([permutation(Key(3, epoch, "order"), len(examples.plan(epoch))) for epoch in range(2)])
+    for batch_size in (1, 7, 16):
+        course = np.concatenate([s.indices for s in _course(examples, batch_size, 2)])
+        assert np.array_equal(course[: len(drawn)], drawn)
+
+
+def test_the_order_differs_from_epoch_to_epoch(examples: Examples) -> None:
+    course = np.concatenate([s.indices for s in _course(examples, 7, 2)])
+    few = min(len(examples.plan(0)), len(examples.plan(1)))
+    assert not np.array_equal(course[:few], course[len(examples.plan(0)) :][:few])
+
+
+@pytest.mark.parametrize("batch_size", [1, 11, 23, 150])
+def test_a_position_is_all_that_is_needed_to_go_on(examples: Examples, vocabulary: Vocabulary, batch_size: int) -> None:
+    again = _examples(examples.cutting, examples.split, vocabulary)
     position = Position(0, 0)
     for _ in range(9):
-        _, position = examples.select(position, 11)
-    again = Examples(examples.split, vocabulary, cutting=examples.cutting, masking=TokenMasking(), seed=3)
-    for here, there in zip(examples.select(position, 11)[0:1], again.select(position, 11)[0:1], strict=True):
-        first, second = examples.batch(here), again.batch(there)
-        assert first.keys() == second.keys()
-        assert all(torch.equal(first[name], second[name]) for name in first)
+        selection, behind = examples.select(position, batch_size)
+        again.order.cache_clear()  # as if the run began here
+        other, _ = again.select(position, batch_size)
+        assert np.array_equal(selection.epochs, other.epochs) and np.array_equal(selection.indices, other.indices)
+        position = behind
+    first, second = examples.batch(selection), again.batch(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4),
+    batch_size=st.integers(1, 130),
+    seed=st.integers(0, 10),
+)
+def test_epochs_of_any_size_give_each_row_once_and_can_be_resumed_at_any_batch(
+    make_split: MakeSplit, vocabulary: Vocabulary, sizes: list[int], batch_size: int, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    cutting = _AnyLengths([draw.integers(5, 129, size=size) for size in sizes])
+    examples = _examples(cutting, make_split([[[1]]]), vocabulary)
+    position, seen = Position(0, 0), []
+    while position.epoch < 5:
+        selection, behind = examples.select(position, batch_size)
+        resumed, _ = _examples(cutting, examples.split, vocabulary).select(position, batch_size)
+        assert np.array_equal(selection.indices, resumed.indices)
+        seen += zip(selection.epochs.tolist(), selection.indices.tolist(), strict=True)
+        position = behind
+    assert [epoch for epoch, _ in seen] == sorted(epoch for epoch, _ in seen)
+    for epoch in range(5):
+        assert sorted(i for e, i in seen if e == epoch) == list(range(sizes[epoch % len(sizes)]))
+
+
+# Batches of rows of like length --------------------------------------------------------------------------------------
+
+
+def _padding(lengths: Ints) -> float:
+    """Share of padding in trimmed batches of rows of these lengths (batches, rows)."""
+    widths = np.minimum(128, -(-lengths.max(axis=1) // 8) * 8)
+    return 1 - float(lengths.sum() / (widths.sum() * lengths.shape[1]))
+
+
+@pytest.mark.parametrize("name", OF_LIKE_LENGTH)
+def test_rows_of_like_length_in_a_batch_leave_at_most_a_third_of_the_padding(
+    make_corpus: MakeSplit, vocabulary: Vocabulary, name: str
+) -> None:
+    examples = _examples(OF_LIKE_LENGTH[name], make_corpus(500), vocabulary)
+    lengths = examples.plan(0).lengths
+    assert lengths is not None
+    batches = np.stack([s.indices for s in _course(examples, 16, 1)[:-1]])
+    drawn = permutation(Key(3, 0, "order"), len(lengths))[: batches.size].reshape(batches.shape)
+    assert _padding(lengths[batches]) < _padding(lengths[drawn]) / 3
+
+
+@pytest.mark.parametrize("name", OF_LIKE_LENGTH)
+def test_lengths_do_not_become_a_curriculum(make_corpus: MakeSplit, vocabulary: Vocabulary, name: str) -> None:
+    examples = _examples(OF_LIKE_LENGTH[name], make_corpus(500), vocabulary)
+    for epoch in range(2):
+        lengths = examples.plan(epoch).lengths
+        assert lengths is not None
+        means = lengths[np.stack([s.indices for s in _course(examples, 8, epoch + 1) if (s.epochs == epoch).all()])]
+        means = means.mean(axis=1)
+        bound = 4 / np.sqrt(len(means))  # four standard errors of a correlation of nothing
+        assert len(means) > 300
+        assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < bound
+        assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < bound
+
+
+def test_another_batch_size_sorts_other_rows_together(make_corpus: MakeSplit, vocabulary: Vocabulary) -> None:
+    examples = _examples(OF_LIKE_LENGTH["documents"], make_corpus(60), vocabulary)
+    first, second = (set(examples.select(Position(0, 0), size)[0].indices.tolist()) for size in (16, 17))
+    assert not first <= second
+
+
+# What a batch is made of ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
@@ -82,7 +203,7 @@ def test_shares_and_parts_put_together_are_the_batch(
 
 def test_another_seed_gives_another_order_and_other_masks(examples: Examples, vocabulary: Vocabulary) -> None:
     other = Examples(examples.split, vocabulary, cutting=examples.cutting, masking=TokenMasking(), seed=4)
-    assert not np.array_equal(examples.order(0)[:20], other.order(0)[:20])
+    assert not np.array_equal(*(e.select(Position(0, 0), 20)[0].indices for e in (examples, other)))
 
 
 def test_trimming_takes_away_padding_only_and_leaves_a_multiple_of_eight(examples: Examples) -> None:

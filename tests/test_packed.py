@@ -3,6 +3,7 @@
 # L tokens per row
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives.packed import Packed, PackedPlan
-from objectives.rows import NO_DOCUMENT, ExamplesError, Rows
+from objectives.rows import NO_DOCUMENT, Rows
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
@@ -27,22 +28,6 @@ def _emitted(rows: Rows) -> np.ndarray:
     """The ordinary tokens of the rows, one after another."""
     ids: np.ndarray = rows.input_ids[rows.documents != NO_DOCUMENT]
     return ids
-
-
-@given(data=st.data(), max_seq_length=st.sampled_from([16, 17, 32, 128]), seed=st.integers(0, 5))
-def test_every_token_is_packed_exactly_once(
-    vocabulary: Vocabulary,
-    make_split: MakeSplit,
-    with_own_ids: WithOwnIds,
-    wild_documents: WildDocuments,
-    data: st.DataObject,
-    max_seq_length: int,
-    seed: int,
-) -> None:
-    split, own = with_own_ids(make_split(data.draw(wild_documents)), vocabulary)
-    for epoch in range(3):
-        plan = Packed(max_seq_length=max_seq_length).plan(split, own, seed=seed, epoch=epoch)
-        np.testing.assert_array_equal(np.sort(_emitted(_all_rows(plan))), np.arange(split.num_tokens))
 
 
 @given(data=st.data(), seed=st.integers(0, 5))
@@ -111,16 +96,143 @@ def test_a_single_long_document_is_cut_at_other_places_in_each_epoch(
     assert len(set(openings)) >= 8
 
 
-def test_an_empty_split_is_refused(vocabulary: Vocabulary, make_split: MakeSplit) -> None:
-    with pytest.raises(ExamplesError, match=r"has no token.*expected at least one sentence\. Check corpus\.files"):
-        Packed(max_seq_length=32).plan(make_split([]), vocabulary, seed=0, epoch=0)
+# Sentences kept whole ------------------------------------------------------------------------------------------------
+
+WHOLE = ("full_sentences", "doc_sentences")
+whole = pytest.mark.parametrize("boundaries", WHOLE)
 
 
-@pytest.mark.parametrize("num_tokens", [1, 29, 30, 31, 60])
-def test_a_single_document_around_the_size_of_a_row_is_packed(
-    vocabulary: Vocabulary, make_split: MakeSplit, with_own_ids: WithOwnIds, num_tokens: int
+def _pieces(rows: Rows, vocabulary: Vocabulary) -> list[tuple[int, int, int]]:
+    """(row, first token, end) of each piece, for splits with own ids."""
+    found = []
+    for row, ids in enumerate(rows.input_ids):
+        for opening in np.flatnonzero(ids == vocabulary.cls_id):
+            length = int(np.argmax(ids[opening:] == vocabulary.sep_id)) - 1
+            found.append((row, int(ids[opening + 1]), int(ids[opening + 1]) + length))
+    return found
+
+
+@whole
+@given(data=st.data(), max_seq_length=st.sampled_from([16, 32, 64]), seed=st.integers(0, 5))
+def test_sentences_stay_whole_where_they_fit_and_words_where_sentences_do_not(
+    vocabulary: Vocabulary,
+    make_split: MakeSplit,
+    with_own_ids: WithOwnIds,
+    wild_documents: WildDocuments,
+    boundaries: str,
+    data: st.DataObject,
+    max_seq_length: int,
+    seed: int,
 ) -> None:
-    split, own = with_own_ids(make_split([[[1] * num_tokens]]), vocabulary)
-    for epoch in range(20):
-        rows = _all_rows(Packed(max_seq_length=32).plan(split, own, seed=0, epoch=epoch))
-        np.testing.assert_array_equal(_emitted(rows), np.arange(num_tokens))
+    split, own = with_own_ids(make_split(data.draw(wild_documents)), vocabulary)
+    plan = Packed(max_seq_length=max_seq_length, boundaries=boundaries).plan(split, own, seed=seed, epoch=0)  # type: ignore[arg-type]
+    sentences, words = split.sentence_offsets, np.append(np.flatnonzero(own.is_word_start[:-5]), split.num_tokens)
+    for _, start, _ in _pieces(_all_rows(plan), own):
+        for bounds in (sentences, words):
+            following = np.searchsorted(bounds, start, side="right")
+            if bounds[following - 1] == start:
+                break  # between two of them
+            assert bounds[following] - bounds[following - 1] > max_seq_length - 2
+
+
+@pytest.mark.parametrize("max_seq_length", [32, 128])
+def test_a_document_takes_as_few_rows_as_its_sentences_allow(
+    vocabulary: Vocabulary, make_corpus: MakeSplit, with_own_ids: WithOwnIds, max_seq_length: int
+) -> None:
+    split, own = with_own_ids(make_corpus(200, sentences=(1, 60), words=(1, 7)), vocabulary)
+    rows = _all_rows(
+        Packed(max_seq_length=max_seq_length, boundaries="doc_sentences").plan(split, own, seed=0, epoch=0)
+    )
+    taken = np.bincount(rows.documents[:, 1], minlength=200)
+    assert np.diff(split.sentence_offsets).max() <= max_seq_length - 2
+    for document, (first, last) in enumerate(pairwise(split.document_offsets)):
+        needed, free = 1, max_seq_length - 2
+        for length in np.diff(split.sentence_offsets[first : last + 1]):
+            if length > free:
+                needed, free = needed + 1, max_seq_length - 2
+            free -= length
+        assert taken[document] == needed
+
+
+def test_a_row_of_doc_sentences_holds_one_document(vocabulary: Vocabulary, make_corpus: MakeSplit) -> None:
+    rows = _all_rows(
+        Packed(max_seq_length=64, boundaries="doc_sentences").plan(make_corpus(100), vocabulary, seed=0, epoch=0)
+    )
+    assert ((rows.input_ids == vocabulary.cls_id).sum(axis=1) == 1).all()
+    assert rows.position_ids is None
+
+
+def test_the_next_document_goes_on_in_a_row_of_full_sentences_if_its_first_sentence_fits(
+    vocabulary: Vocabulary, make_corpus: MakeSplit, with_own_ids: WithOwnIds
+) -> None:
+    split, own = with_own_ids(make_corpus(300, sentences=(1, 12)), vocabulary)
+    rows = _all_rows(Packed(max_seq_length=128, boundaries="full_sentences").plan(split, own, seed=0, epoch=0))
+    pieces = _pieces(rows, own)
+    used = rows.attention_mask.sum(axis=1)
+    starts, lengths = split.sentence_offsets[:-1], np.diff(split.sentence_offsets)
+    num_checked = 0
+    for (row, _, _), (following, start, _) in pairwise(pieces):
+        if following > row > 0 and start in split.sentence_offsets[split.document_offsets]:
+            free = 128 - used[row] - 2
+            assert free < 8 or lengths[np.searchsorted(starts, start)] > free
+            num_checked += 1
+    assert num_checked > 20
+    assert len(pieces) > len(rows.input_ids) + 100
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "max_seq_length", "lowest"),
+    [("full_sentences", 128, 0.80), ("doc_sentences", 128, 0.75), ("full_sentences", 512, 0.93)],
+)
+def test_a_plan_says_how_full_its_rows_are(
+    vocabulary: Vocabulary,
+    make_corpus: MakeSplit,
+    caplog: pytest.LogCaptureFixture,
+    boundaries: str,
+    max_seq_length: int,
+    lowest: float,
+) -> None:
+    with caplog.at_level("INFO", "objectives.packed"):
+        plan = Packed(max_seq_length=max_seq_length, boundaries=boundaries).plan(  # type: ignore[arg-type]
+            make_corpus(200), vocabulary, seed=0, epoch=0
+        )
+    fill = _all_rows(plan).attention_mask.mean()
+    assert fill > lowest
+    assert caplog.messages == [
+        f"packed, {boundaries}: {len(plan)} rows of {max_seq_length}, {100 * fill:.1f}% of their places are tokens"
+    ]
+
+
+@whole
+@pytest.mark.parametrize("words", [(3, 30), (900, 2000)])
+def test_a_document_longer_than_what_is_worked_on_at_a_time_is_laid_out_in_parts(
+    vocabulary: Vocabulary,
+    make_corpus: MakeSplit,
+    with_own_ids: WithOwnIds,
+    monkeypatch: pytest.MonkeyPatch,
+    boundaries: str,
+    words: tuple[int, int],
+) -> None:
+    split, own = with_own_ids(make_corpus(6, sentences=(1, 60), words=words), vocabulary)
+    cutting = Packed(max_seq_length=64, boundaries=boundaries)  # type: ignore[arg-type]
+    whole = len(cutting.plan(split, own, seed=0, epoch=0))
+    monkeypatch.setattr("objectives.packed.TOKENS_AT_ONCE", 500)
+    rows = _all_rows(cutting.plan(split, own, seed=0, epoch=0))
+    emitted = _emitted(rows)
+    np.testing.assert_array_equal(np.sort(emitted), np.arange(split.num_tokens))
+    assert len(rows.input_ids) <= whole + split.num_tokens / 500
+    if words[1] < 62:  # parts end with sentences
+        assert {start for _, start, _ in _pieces(rows, own)} <= set(split.sentence_offsets.tolist())
+
+
+@pytest.mark.parametrize("boundaries", ["cut", *WHOLE])
+def test_how_much_is_worked_on_at_a_time_makes_no_difference(
+    vocabulary: Vocabulary, make_corpus: MakeSplit, monkeypatch: pytest.MonkeyPatch, boundaries: str
+) -> None:
+    split = make_corpus(40, sentences=(1, 9))
+    cutting = Packed(max_seq_length=64, boundaries=boundaries)  # type: ignore[arg-type]
+    plan = cutting.plan(split, vocabulary, seed=0, epoch=0)
+    monkeypatch.setattr("objectives.rows.TOKENS_AT_ONCE", 300)
+    again = cutting.plan(split, vocabulary, seed=0, epoch=0)
+    for name in ("first_piece", "start", "length"):
+        np.testing.assert_array_equal(getattr(plan, name), getattr(again, name))
