@@ -1,26 +1,41 @@
 """Which positions of a row are targets of masked language modelling, and what stands in their place.
 
-Source: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), section 3.1 and appendix C.2. Differs from the
-reference code: the count of targets is unbiased (the mean over rows is exactly `mlm_probability` of the maskable
-tokens, which leave out [CLS], [SEP] and padding) where the original rounds the share of the whole row; replacements
-are drawn from ordinary tokens, where the original also draws special ones; masks are drawn anew in every epoch.
+Sources: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), section 3.1 and appendix C.2, and its later whole
+words; SpanBERT (Joshi et al. 2020, https://arxiv.org/abs/1907.10529), section 3.1; ALBERT (Lan et al. 2020,
+https://arxiv.org/abs/1909.11942), section 4.1, for n-grams. Differs from their code: the count of targets is unbiased
+(the mean over rows is exactly `mlm_probability` of the maskable tokens, which leave out [CLS], [SEP], [UNK] and
+padding) where the originals round the share of the whole row, which `count: reference_*` does; replacements are drawn
+from ordinary tokens, where the originals also draw special ones; masks are drawn anew in every epoch.
+
+A policy of words or spans cuts the maskable tokens into units and takes units in a random order, passing over those
+that would overshoot, until the count is reached. So a row never has more targets than its count, and short of it is
+less than the shortest word that is left. Only where every word is longer than the whole count a word is cut, since
+every row with a maskable token has a target.
 """
 
 # B rows, L tokens per row
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from objectives.draws import Key, uniforms
+from objectives import counts
+from objectives.rates import MaskingRate, Uniform, mean_rate, rates
+from objectives.replacement import corrupt
+from objectives.row_draws import Floats, RowDraws
+from objectives.segmenters import SEGMENTERS, segmented_word_starts
+from objectives.selection import choose_tokens, choose_units, cut_a_word, fill
+from objectives.units import Bools, Units, piece_starts, word_starts
 from tokenization.vocabulary import Vocabulary
 
 NOT_A_TARGET = -100  # what torch's and transformers' cross-entropy ignore
 
 Ids = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float32]
+Policy = TypeVar("Policy", bound="_Policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +46,57 @@ class Masked:
     """(B, L) int64, targets replaced as the policy says."""
     labels: Ids
     """(B, L) int64, the original id at targets and -100 elsewhere."""
+    label_weights: Weights | None = None
+    """(B, L) float32, how often each target was drawn, 0 elsewhere; only where draws may repeat."""
+    mlm_probability: Weights | None = None
+    """(B,) float32, the share of each row's maskable tokens that are targets, 0 where a row has none; only where the
+    rate is drawn for each row."""
 
 
 class Masking(Protocol):
     """A masking policy: the settings of a recipe's `masking` section and the rule that they steer."""
 
     @property
-    def mlm_probability(self) -> float: ...
+    def mlm_probability(self) -> MaskingRate: ...
 
-    def mask(self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int) -> Masked: ...
+    @property
+    def mean_probability(self) -> float:
+        """Mean of `mlm_probability` over the run."""
+        ...
+
+    def mask(
+        self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int, share: float = 0.0
+    ) -> Masked: ...
 
 
-class TokenMasking(BaseModel, frozen=True, extra="forbid"):
-    """Single tokens, drawn uniformly without replacement from those that may be masked."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The targets of a batch before anything is put in their place; arrays (B, L)."""
 
-    name: Literal["token"] = "token"
-    mlm_probability: float = Field(0.15, gt=0.0, le=1.0, strict=True)
-    """Mean share of the maskable tokens that become targets (BERT: 0.15)."""
-    mask_replace_prob: float = Field(0.8, ge=0.0, le=1.0, strict=True)
+    is_target: Bools
+    opening: Ids | None = None
+    """Where the unit begins that a target was chosen with, in the flattened batch; None: targets stand alone."""
+    num_draws: Ids | None = None
+    """How often each position was drawn; None: targets once."""
+
+
+class _Policy(BaseModel, frozen=True, extra="forbid", strict=True):
+    """What all policies share: how many targets, and what is put in their place."""
+
+    name: str
+    mlm_probability: MaskingRate = 0.15
+    """Mean share of the maskable tokens that become targets (BERT: 0.15): a number, or a schedule that gives one."""
+    count: Literal["exact", "bernoulli", "reference_bert"] = "exact"
+    """How many targets a row has; see `mask`."""
+    max_predictions: int | None = Field(default=None, ge=1)
+    """Most targets of a row (BERT: 20 at 128 tokens); null: no limit."""
+    mask_replace_prob: float = Field(0.8, ge=0.0, le=1.0)
     """Share of the targets that [MASK] replaces (BERT: 0.8)."""
-    random_replace_prob: float = Field(0.1, ge=0.0, le=1.0, strict=True)
+    random_replace_prob: float = Field(0.1, ge=0.0, le=1.0)
     """Share of the targets that a random ordinary token replaces (BERT: 0.1); the rest keep their token."""
 
     @model_validator(mode="after")
-    def _shares_fit(self) -> "TokenMasking":
+    def _shares_fit(self: Policy) -> Policy:
         total = self.mask_replace_prob + self.random_replace_prob
         if total > 1.0 + 1e-9:
             raise ValueError(
@@ -63,51 +105,204 @@ class TokenMasking(BaseModel, frozen=True, extra="forbid"):
             )
         return self
 
-    def mask(self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int) -> Masked:
+    @property
+    def mean_probability(self) -> float:
+        """Mean of `mlm_probability` over the run."""
+        return mean_rate(self.mlm_probability)
+
+    def mask(
+        self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int, share: float = 0.0
+    ) -> Masked:
         """Corrupt rows for masked language modelling.
 
         Args:
             input_ids: (B, L) int64 vocabulary ids; special tokens and padding are never targets.
             indices: (B,) int64 number of each row in its epoch; with seed and epoch the only source of randomness.
+            share: share of the run that is spent, in 0..1, which a schedule of `mlm_probability` follows.
 
         Returns:
-            Masked, with max(1, floor(p n + u)) targets in a row of n maskable tokens, u uniform and keyed like the
-            mask; none in a row without any, which text that the vocabulary cannot spell gives.
+            Masked. A row's targets are by `count`, where n of its m tokens are maskable and p is its rate,
+                exact: max(1, floor(p n + u)), u uniform and keyed like the mask;
+                bernoulli: every unit by itself with probability p, at least one;
+                reference_bert: max(1, round(p m)), halves to the even number;
+                reference_electra: max(1, min(floor((p + 0.005) L), round(p m))) draws with replacement, so fewer
+                    positions; `label_weights` tells how often each was drawn;
+            and never more than n and `max_predictions`. A row without a maskable token, which text that the vocabulary
+            cannot spell gives, has none.
         """
-        rows, positions = indices[:, None], np.arange(input_ids.shape[1])[None, :]
+        draws = RowDraws(seed, epoch, indices)
         maskable = ~vocabulary.is_special[input_ids]
-        num_maskable = maskable.sum(axis=1)
-        rounding = uniforms(Key(seed, epoch, "masking.count"), indices)
-        num_targets = np.maximum(1, np.floor(self.mlm_probability * num_maskable + rounding).astype(np.int64))
-        order = np.where(maskable, uniforms(Key(seed, epoch, "masking.position"), rows, positions), 2.0)
-        last_chosen = np.sort(order, axis=1)[np.arange(len(order)), np.minimum(num_targets, num_maskable) - 1]
-        is_target = maskable & (order <= last_chosen[:, None])
+        probability = rates(self.mlm_probability, share=share, draws=draws)
+        chosen = self._choose(input_ids, maskable, probability, draws, vocabulary)
         return Masked(
-            input_ids=self._corrupt(input_ids, is_target, indices, vocabulary, seed=seed, epoch=epoch),
-            labels=np.where(is_target, input_ids, NOT_A_TARGET),
+            input_ids=corrupt(
+                input_ids,
+                chosen.is_target,
+                draws,
+                vocabulary,
+                mask_replace_prob=self.mask_replace_prob,
+                random_replace_prob=self.random_replace_prob,
+                opening=chosen.opening,
+                num_draws=chosen.num_draws,
+            ),
+            labels=np.where(chosen.is_target, input_ids, NOT_A_TARGET),
+            label_weights=None if chosen.num_draws is None else chosen.num_draws.astype(np.float32),
+            mlm_probability=(
+                _realised(chosen.is_target, maskable) if isinstance(self.mlm_probability, Uniform) else None
+            ),
         )
 
-    def _corrupt(
-        self,
-        input_ids: Ids,
-        is_target: npt.NDArray[np.bool_],
-        indices: Ids,
-        vocabulary: Vocabulary,
-        *,
-        seed: int,
-        epoch: int,
+    def _choose(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
+    ) -> _Chosen:
+        raise AssertionError("a subclass says which positions")
+
+    def _limit(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
     ) -> Ids:
-        row, position = np.nonzero(is_target)
-        choice = uniforms(Key(seed, epoch, "masking.choice"), indices[row], position)
-        which = uniforms(Key(seed, epoch, "masking.replacement"), indices[row], position)
-        random_ids = vocabulary.ordinary_ids[(which * len(vocabulary.ordinary_ids)).astype(np.int64)]
-        kept_ids = input_ids[row, position]
-        changed = np.where(choice < self.mask_replace_prob + self.random_replace_prob, random_ids, kept_ids)
-        corrupted = input_ids.copy()
-        corrupted[row, position] = np.where(choice < self.mask_replace_prob, vocabulary.mask_id, changed)
-        return corrupted
+        """(B,) most targets of each row, 0 where nothing is maskable; under bernoulli the units decide below it."""
+        limit = num_maskable = maskable.sum(axis=1)
+        if self.count == "exact":
+            limit = counts.exact(probability, num_maskable, draws.of_rows("masking.count"))
+        elif self.count == "reference_bert":
+            limit = counts.reference_bert(probability, (input_ids != vocabulary.pad_id).sum(axis=1))
+        return np.minimum(
+            limit, num_maskable if self.max_predictions is None else np.minimum(num_maskable, self.max_predictions)
+        )
+
+
+class TokenMasking(_Policy, frozen=True, extra="forbid", strict=True):
+    """Single tokens, drawn uniformly without replacement from those that may be masked."""
+
+    name: Literal["token"] = "token"
+    count: Literal["exact", "bernoulli", "reference_bert", "reference_electra"] = "exact"  # type: ignore[assignment]
+    """How many targets a row has; see `mask`. Under reference_electra they are drawn with replacement."""
+
+    def _choose(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
+    ) -> _Chosen:
+        if self.count == "reference_electra":
+            num_draws = self._draw_again_and_again(input_ids, maskable, probability, draws, vocabulary)
+            return _Chosen(num_draws > 0, num_draws=num_draws)
+        order = draws.of_each("masking.position", input_ids.shape[1])
+        num_targets = self._limit(input_ids, maskable, probability, draws, vocabulary)
+        if self.count == "bernoulli":
+            num_targets = np.minimum(num_targets, _num_heads(maskable, order, probability))
+        return _Chosen(choose_tokens(maskable, order, num_targets))
+
+    def _draw_again_and_again(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
+    ) -> Ids:
+        """(B, L) how often each position is drawn, as ELECTRA's code draws: from all maskable ones, each time anew."""
+        num_tokens = (input_ids != vocabulary.pad_id).sum(axis=1)
+        num_draws = counts.reference_electra(probability, num_tokens, input_ids.shape[1])
+        if self.max_predictions is not None:
+            num_draws = np.minimum(num_draws, self.max_predictions)
+        num_maskable = maskable.sum(axis=1)
+        draw = draws.of_each("masking.position", int(num_draws.max(initial=0)))
+        row, number = np.nonzero((np.arange(draw.shape[1]) < num_draws[:, None]) & (num_maskable[:, None] > 0))
+        before = np.cumsum(num_maskable) - num_maskable
+        which = before[row] + (draw[row, number] * num_maskable[row]).astype(np.int64)
+        drawn = np.bincount(np.flatnonzero(maskable)[which], minlength=maskable.size)
+        return drawn.reshape(maskable.shape).astype(np.int64)
+
+
+class _WordPolicy(_Policy, frozen=True, extra="forbid", strict=True):
+    """What policies of whole words share."""
+
+    replace_unit: Literal["token", "unit"] = "token"
+    """What is masked, replaced at random or kept together: each token by itself, or all tokens of a unit alike."""
+    segmenter: str | None = None
+    """Finds the words of scripts without spaces: jieba (Chinese; slow); null: words begin where the tokenizer's do."""
+
+    @field_validator("segmenter")
+    @classmethod
+    def _segmenter_is_there(cls, segmenter: str | None) -> str | None:
+        if segmenter is not None:
+            if segmenter not in SEGMENTERS:
+                raise ValueError(f"got {segmenter!r} (text), expected null or one of {', '.join(SEGMENTERS)}")
+            SEGMENTERS[segmenter]("")  # tells whether its package is installed
+        return segmenter
+
+    def _choose(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
+    ) -> _Chosen:
+        word_begins = word_starts(input_ids, maskable, vocabulary)
+        if self.segmenter is not None:
+            segment = SEGMENTERS[self.segmenter]
+            word_begins = segmented_word_starts(input_ids, maskable, vocabulary, word_begins, segment)
+        words = Units.cut(word_begins, maskable)
+        units = self._units(words, maskable, draws)
+        order = draws.of_each("masking.position", input_ids.shape[1])
+        limit = self._limit(input_ids, maskable, probability, draws, vocabulary)
+        num_units = _num_heads(units.starts, order, probability) if self.count == "bernoulli" else None
+        is_target = units.spread(choose_units(units, order, limit, num_units))
+        opening = units.opening
+        if units is not words and self.count != "bernoulli":
+            whole = is_target
+            is_target = fill(words, is_target, order, limit)
+            opening = np.where(whole, opening, words.opening)
+        return _Chosen(cut_a_word(words, is_target, limit, draws), opening if self.replace_unit == "unit" else None)
+
+    def _units(self, words: Units, maskable: Bools, draws: RowDraws) -> Units:
+        """What is chosen whole."""
+        return words
+
+
+class WholeWordMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
+    """Whole words in a random order, as BERT's do_whole_word_mask; one that would overshoot is passed over."""
+
+    name: Literal["whole_word"] = "whole_word"
+
+
+class SpanMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
+    """Spans of words of geometric length (SpanBERT, section 3.1)."""
+
+    name: Literal["span"] = "span"
+    replace_unit: Literal["token", "unit"] = "unit"
+    """What is masked, replaced at random or kept together: each token by itself, or a span as a whole (SpanBERT)."""
+    geometric_p: float = Field(0.2, gt=0.0, le=1.0)
+    """Probability that a span ends behind each of its words (SpanBERT: 0.2)."""
+    max_span_length: int = Field(10, ge=1)
+    """Most words of a span, above which the geometric distribution is cut off (SpanBERT: 10)."""
+
+    def _units(self, words: Units, maskable: Bools, draws: RowDraws) -> Units:
+        weights = self.geometric_p * (1.0 - self.geometric_p) ** np.arange(self.max_span_length)
+        return Units.cut(
+            piece_starts(words.starts, maskable, tuple((weights / weights.sum()).tolist()), draws), maskable
+        )
+
+
+class NgramMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
+    """Runs of 1 to max_ngram words, every length equally often.
+
+    Differs from ALBERT (section 4.1), which draws a length n with a probability proportional to 1 / n.
+    """
+
+    name: Literal["ngram"] = "ngram"
+    max_ngram: int = Field(3, ge=1)
+    """Most words of an n-gram (ALBERT: 3)."""
+
+    def _units(self, words: Units, maskable: Bools, draws: RowDraws) -> Units:
+        return Units.cut(
+            piece_starts(words.starts, maskable, (1.0 / self.max_ngram,) * self.max_ngram, draws), maskable
+        )
+
+
+def _num_heads(starts: Bools, order: Floats, probability: Floats) -> Ids:
+    """(B,) units whose draw is below the rate, at least one."""
+    heads: Ids = np.maximum(1, (starts & (order < probability[:, None])).sum(axis=1))
+    return heads
+
+
+def _realised(is_target: Bools, maskable: Bools) -> Weights:
+    share: Weights = (is_target.sum(axis=1) / np.maximum(1, maskable.sum(axis=1))).astype(np.float32)
+    return share
 
 
 MASKINGS: dict[str, type[BaseModel]] = {
     "token": TokenMasking,
+    "whole_word": WholeWordMasking,
+    "span": SpanMasking,
+    "ngram": NgramMasking,
 }
