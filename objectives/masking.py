@@ -86,7 +86,7 @@ class _Policy(BaseModel, frozen=True, extra="forbid", strict=True):
     name: str
     mlm_probability: MaskingRate = 0.15
     """Mean share of the maskable tokens that become targets (BERT: 0.15): a number, or a schedule that gives one."""
-    count: Literal["exact", "bernoulli", "reference_bert"] = "exact"
+    count: Literal["exact", "bernoulli", "reference_bert", "reference_electra"] = "exact"
     """How many targets a row has; see `mask`."""
     max_predictions: int | None = Field(default=None, ge=1)
     """Most targets of a row (BERT: 20 at 128 tokens); null: no limit."""
@@ -166,17 +166,15 @@ class _Policy(BaseModel, frozen=True, extra="forbid", strict=True):
             limit = counts.exact(probability, num_maskable, draws.of_rows("masking.count"))
         elif self.count == "reference_bert":
             limit = counts.reference_bert(probability, (input_ids != vocabulary.pad_id).sum(axis=1))
-        return np.minimum(
-            limit, num_maskable if self.max_predictions is None else np.minimum(num_maskable, self.max_predictions)
-        )
+        most = num_maskable if self.max_predictions is None else np.minimum(num_maskable, self.max_predictions)
+        limited: Ids = np.minimum(limit, most)
+        return limited
 
 
 class TokenMasking(_Policy, frozen=True, extra="forbid", strict=True):
     """Single tokens, drawn uniformly without replacement from those that may be masked."""
 
     name: Literal["token"] = "token"
-    count: Literal["exact", "bernoulli", "reference_bert", "reference_electra"] = "exact"  # type: ignore[assignment]
-    """How many targets a row has; see `mask`. Under reference_electra they are drawn with replacement."""
 
     def _choose(
         self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
@@ -214,6 +212,16 @@ class _WordPolicy(_Policy, frozen=True, extra="forbid", strict=True):
     """What is masked, replaced at random or kept together: each token by itself, or all tokens of a unit alike."""
     segmenter: str | None = None
     """Finds the words of scripts without spaces: jieba (Chinese; slow); null: words begin where the tokenizer's do."""
+
+    @field_validator("count")
+    @classmethod
+    def _units_are_drawn_once(cls, count: str) -> str:
+        if count == "reference_electra":
+            raise ValueError(
+                "got reference_electra, which draws single tokens with replacement, expected exact, bernoulli or "
+                "reference_bert; change it, or set masking.name to token"
+            )
+        return count
 
     @field_validator("segmenter")
     @classmethod

@@ -67,8 +67,8 @@ class Stepwise(BaseModel, frozen=True, extra="forbid", strict=True):
     def _boundaries_fit(self) -> "Stepwise":
         if len(self.boundaries) != len(self.values) - 1:
             raise ValueError(
-                f"got {len(self.values)} values and {len(self.boundaries)} boundaries, expected one boundary fewer than "
-                "values; the first value holds from the run's start"
+                f"got {len(self.values)} values and {len(self.boundaries)} boundaries, expected one boundary fewer "
+                "than values; the first value holds from the run's start"
             )
         if any(later <= earlier for earlier, later in itertools.pairwise(self.boundaries)):
             raise ValueError(f"got boundaries {list(self.boundaries)}, expected ascending shares of the run; sort them")

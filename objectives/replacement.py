@@ -1,4 +1,4 @@
-"""What stands in the place of a target: [MASK], a random token or the token itself (Devlin et al. 2019, section 3.1)."""
+"""What stands in the place of a target: [MASK], a random token or the token itself (BERT, section 3.1)."""
 
 # B rows, L tokens per row, M targets
 

@@ -1,4 +1,4 @@
-"""Keyed draws of the rows of a batch: every number depends on (seed, epoch), on its row's own index and on a counter."""
+"""Keyed draws of the rows of a batch: a number depends on (seed, epoch), its row's own index and a counter."""
 
 # B rows, N counters per row
 

@@ -8,6 +8,7 @@ characters a second, far below the speed of the other maskings.
 
 import logging
 import re
+import warnings
 from collections.abc import Callable
 from itertools import accumulate
 
@@ -29,11 +30,12 @@ _WITHOUT_SPACES = re.compile(
 
 def _jieba(text: str) -> list[str]:
     try:
-        import jieba
+        with warnings.catch_warnings(action="ignore"):  # of 2020, it looks for a part of setuptools that is deprecated
+            import jieba
     except ImportError as error:
         raise ValueError(
-            "got jieba, a package that is not installed here, expected one that is; install jieba, or set "
-            "masking.segmenter to null"
+            "got jieba, a package that is not installed here, expected one that is; pip install "
+            "jieba, or set masking.segmenter to null"
         ) from error
     jieba.setLogLevel(logging.WARNING)
     words: list[str] = jieba.lcut(text)

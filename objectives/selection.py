@@ -25,7 +25,8 @@ def choose_tokens(maskable: Bools, draws: Floats, num_targets: Ints) -> Bools:
     order = np.where(maskable, draws, 2.0)
     last = np.minimum(num_targets, maskable.sum(axis=1)) - 1
     last_chosen = np.sort(order, axis=1)[np.arange(len(order)), last]
-    return maskable & (order <= last_chosen[:, None])
+    chosen: Bools = maskable & (order <= last_chosen[:, None])
+    return chosen
 
 
 def choose_units(units: Units, draws: Floats, num_targets: Ints, num_candidates: Ints | None = None) -> Bools:

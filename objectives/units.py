@@ -88,10 +88,11 @@ def piece_starts(words: Bools, maskable: Bools, shares: tuple[float, ...], draws
     number = np.cumsum(words, axis=1)  # of the word that a position belongs to, from 1
     most = int(number[:, -1].max(initial=0))
     behind = _piece_ends(shares, most, draws)
-    begins = np.zeros((len(words), most + 2), dtype=np.bool_)
-    np.put_along_axis(begins, np.minimum(behind, most) + 1, True, axis=1)
+    begins: Bools = np.zeros((len(words), most + 2), dtype=np.bool_)
+    rows = np.arange(len(words))[:, None]
+    begins[rows, np.minimum(behind, most) + 1] = True
     begins[:, 1] = True
-    return words & (np.take_along_axis(begins, number, axis=1) | run_starts(maskable))
+    return words & (begins[rows, number] | run_starts(maskable))
 
 
 def _piece_ends(shares: tuple[float, ...], num_words: int, draws: RowDraws) -> Ints:
