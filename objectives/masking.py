@@ -27,8 +27,8 @@ from objectives.rates import MaskingRate, Uniform, mean_rate, rates
 from objectives.replacement import corrupt
 from objectives.row_draws import Floats, RowDraws
 from objectives.segmenters import SEGMENTERS, segmented_word_starts
-from objectives.selection import choose_tokens, choose_units, cut_a_word, fill
-from objectives.units import Bools, Units, piece_starts, word_starts
+from objectives.selection import choose_tokens, choose_words, cut_a_word
+from objectives.units import Bools, Words, piece_openings, word_starts
 from tokenization.vocabulary import Vocabulary
 
 NOT_A_TARGET = -100  # what torch's and transformers' cross-entropy ignore
@@ -239,22 +239,18 @@ class _WordPolicy(_Policy, frozen=True, extra="forbid", strict=True):
         if self.segmenter is not None:
             segment = SEGMENTERS[self.segmenter]
             word_begins = segmented_word_starts(input_ids, maskable, vocabulary, word_begins, segment)
-        words = Units.cut(word_begins, maskable)
-        units = self._units(words, maskable, draws)
-        order = draws.of_each("masking.position", input_ids.shape[1])
+        words = Words.cut(word_begins, maskable)
+        opening = self._unit_openings(words, maskable, draws)
+        order = draws.of_each("masking.position", input_ids.shape[1]).ravel()[opening]
         limit = self._limit(input_ids, maskable, probability, draws, vocabulary)
-        num_units = _num_heads(units.starts, order, probability) if self.count == "bernoulli" else None
-        is_target = units.spread(choose_units(units, order, limit, num_units))
-        opening = units.opening
-        if units is not words and self.count != "bernoulli":
-            whole = is_target
-            is_target = fill(words, is_target, order, limit)
-            opening = np.where(whole, opening, words.opening)
-        return _Chosen(cut_a_word(words, is_target, limit, draws), opening if self.replace_unit == "unit" else None)
+        num_words = _num_heads(words.starts, order, probability) if self.count == "bernoulli" else None
+        is_target = choose_words(words, order, limit, num_words)
+        is_target = cut_a_word(words, is_target, limit, draws)
+        return _Chosen(is_target, opening if self.replace_unit == "unit" else None)
 
-    def _units(self, words: Units, maskable: Bools, draws: RowDraws) -> Units:
-        """What is chosen whole."""
-        return words
+    def _unit_openings(self, words: Words, maskable: Bools, draws: RowDraws) -> Ids:
+        """(B, L) where the unit begins that holds a position, in the flattened batch: here its word."""
+        return words.opening
 
 
 class WholeWordMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
@@ -274,11 +270,9 @@ class SpanMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
     max_span_length: int = Field(10, ge=1)
     """Most words of a span, above which the geometric distribution is cut off (SpanBERT: 10)."""
 
-    def _units(self, words: Units, maskable: Bools, draws: RowDraws) -> Units:
+    def _unit_openings(self, words: Words, maskable: Bools, draws: RowDraws) -> Ids:
         weights = self.geometric_p * (1.0 - self.geometric_p) ** np.arange(self.max_span_length)
-        return Units.cut(
-            piece_starts(words.starts, maskable, tuple((weights / weights.sum()).tolist()), draws), maskable
-        )
+        return piece_openings(words, maskable, tuple((weights / weights.sum()).tolist()), draws)
 
 
 class NgramMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
@@ -291,15 +285,14 @@ class NgramMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
     max_ngram: int = Field(3, ge=1)
     """Most words of an n-gram (ALBERT: 3)."""
 
-    def _units(self, words: Units, maskable: Bools, draws: RowDraws) -> Units:
-        return Units.cut(
-            piece_starts(words.starts, maskable, (1.0 / self.max_ngram,) * self.max_ngram, draws), maskable
-        )
+    def _unit_openings(self, words: Words, maskable: Bools, draws: RowDraws) -> Ids:
+        return piece_openings(words, maskable, (1.0 / self.max_ngram,) * self.max_ngram, draws)
 
 
 def _num_heads(starts: Bools, order: Floats, probability: Floats) -> Ids:
-    """(B,) units whose draw is below the rate, at least one."""
-    heads: Ids = np.maximum(1, (starts & (order < probability[:, None])).sum(axis=1))
+    """(B,) tokens or words whose draw is below the rate; where there is none, those that share the smallest draw."""
+    least = np.where(starts, order, 1.0).min(axis=1)
+    heads: Ids = (starts & ((order < probability[:, None]) | (order <= least[:, None]))).sum(axis=1)
     return heads
 
 

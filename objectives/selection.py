@@ -1,18 +1,18 @@
-"""Choosing units of a row in a random order until it has its targets.
+"""Choosing the targets of a row in a random order until it has as many as it should.
 
-BERT's greedy rule (create_pretraining_data.py with do_whole_word_mask): a unit that would overshoot is passed over and
-the next one is tried. Here for all rows of a batch at once, in rounds of cumulative sums.
+Words by BERT's greedy rule (create_pretraining_data.py with do_whole_word_mask): a word that would overshoot is passed
+over and the next one is tried. Here for all rows of a batch at once, in rounds of cumulative sums.
 """
 
-# B rows, L tokens per row, U units per row at most
+# B rows, L tokens per row, W words per row at most
 
 import numpy as np
 
 from objectives.row_draws import Floats, Ints, RowDraws
-from objectives.units import Bools, Units
+from objectives.units import Bools, Words
 
 _POSITION_BITS, _DRAW_BITS = 20, 40
-_NONE = 1 << (_POSITION_BITS + _DRAW_BITS)  # sorts behind every unit
+_NONE = 1 << (_POSITION_BITS + _DRAW_BITS)  # sorts behind every word
 
 
 def choose_tokens(maskable: Bools, draws: Floats, num_targets: Ints) -> Bools:
@@ -29,41 +29,29 @@ def choose_tokens(maskable: Bools, draws: Floats, num_targets: Ints) -> Bools:
     return chosen
 
 
-def choose_units(units: Units, draws: Floats, num_targets: Ints, num_candidates: Ints | None = None) -> Bools:
-    """The units that the greedy rule takes, in the order of the draws at their first positions.
+def choose_words(words: Words, draws: Floats, num_targets: Ints, num_candidates: Ints | None = None) -> Bools:
+    """The words that the greedy rule takes in the order of the draws, and of their positions where draws are equal.
 
     Args:
-        draws: (B, L) in [0, 1).
-        num_targets: (B,) tokens that the units of a row may hold together.
-        num_candidates: (B,) units that are tried at all; None: every one.
+        draws: (B, L) in [0, 1); those at the words' first positions count.
+        num_targets: (B,) tokens that the words of a row may hold together.
+        num_candidates: (B,) words that are tried at all; None: every one.
 
     Returns:
-        (B, L) True at the first position of each unit that is taken. A row's units hold at most `num_targets` tokens,
-        and every unit that is left is longer than what is missing.
+        (B, L) True at every position of the words that are taken: at most `num_targets` in a row, and every candidate
+        that is left is longer than what is missing.
     """
-    order = _order(units.starts, draws)
+    order = _order(words.starts, draws)
     rows = np.arange(len(order))[:, None]
-    sizes = units.lengths[rows, order]
+    sizes = words.lengths[rows, order]
     if num_candidates is not None:
         sizes = np.where(np.arange(sizes.shape[1]) < num_candidates[:, None], sizes, 0)
-    chosen = np.zeros_like(units.starts)
+    chosen = np.zeros_like(words.starts)
     chosen[rows, order] = _greedy(sizes, num_targets)
-    return chosen
+    return words.spread(chosen)
 
 
-def fill(words: Units, is_target: Bools, draws: Floats, num_targets: Ints) -> Bools:
-    """(B, L) `is_target` and whole words besides, as many as fit into what is missing, in the order of the draws."""
-    missing = num_targets - is_target.sum(axis=1)
-    rows = np.flatnonzero(missing > 0)
-    left = words.some(rows)
-    free = left.starts & ~is_target[rows]
-    left = Units(free, np.where(free, left.lengths, 0), left.opening)
-    filled = is_target.copy()
-    filled[rows] |= left.spread(choose_units(left, draws[rows], missing[rows]))
-    return filled
-
-
-def cut_a_word(words: Units, is_target: Bools, num_targets: Ints, draws: RowDraws) -> Bools:
+def cut_a_word(words: Words, is_target: Bools, num_targets: Ints, draws: RowDraws) -> Bools:
     """(B, L) `is_target`, and in rows that have none, as every word is too long for them, a part of a random word.
 
     The part is `num_targets` tokens that stand together.
@@ -83,9 +71,9 @@ def cut_a_word(words: Units, is_target: Bools, num_targets: Ints, draws: RowDraw
 
 
 def _order(starts: Bools, draws: Floats) -> Ints:
-    """(B, U) the positions of each row's units by their draws; behind them, any others.
+    """(B, W) the first positions of each row's words by their draws and positions; behind them, any others.
 
-    Draw and position are sorted as one integer, so that equal draws have an order that no batch changes.
+    Draw and position are sorted as one integer, which is fast and gives equal draws an order that no batch changes.
     """
     num_columns = starts.shape[1]
     assert num_columns <= 1 << _POSITION_BITS, num_columns
@@ -99,10 +87,10 @@ def _order(starts: Bools, draws: Floats) -> Ints:
 
 
 def _greedy(sizes: Ints, num_targets: Ints) -> Bools:
-    """(B, U) which of the units to take, from left to right, where each that would overshoot is passed over.
+    """(B, W) which of the words to take, from left to right, where each that would overshoot is passed over.
 
-    In a round each row takes units up to the first that would overshoot, and drops all that can no longer fit: that
-    one among them, so each round ends with a shorter longest unit than it began with.
+    In a round each row takes words up to the first that would overshoot, and drops all that can no longer fit: that
+    one among them, so each round ends with a shorter longest word than it began with.
     """
     left = num_targets.copy()
     taken = np.zeros(sizes.shape, dtype=np.bool_)

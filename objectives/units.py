@@ -4,7 +4,7 @@ Special tokens and padding belong to no unit and end every one, so that none cro
 packed row.
 """
 
-# B rows, L tokens per row, W words per row, K pieces per row, U units per row
+# B rows, L tokens per row, W words per row, K pieces per row
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,40 +19,38 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
-    """The maskable positions of a batch, cut into units; arrays (B, L)."""
+class Words:
+    """The maskable positions of a batch, cut into words; arrays (B, L)."""
 
     starts: Bools
-    """Whether a unit begins here."""
+    """Whether a word begins here."""
     lengths: Ints
-    """Tokens of the unit that begins here, 0 where none does."""
+    """Tokens of the word that begins here, 0 where none does."""
     opening: Ints
-    """Where the unit that holds this position begins, in the flattened batch; the position itself if none holds it."""
+    """See `openings`."""
 
     @classmethod
-    def cut(cls, starts: Bools, maskable: Bools) -> "Units":
-        """Units that reach from each start to the next one, or to what may not be masked.
-
-        Args:
-            starts: (B, L), True at the first position of every run of maskable ones, and nowhere outside them.
-        """
-        bounds = np.flatnonzero(starts | ~maskable)
-        reach = np.diff(bounds, append=starts.size)
-        lengths = np.zeros(starts.shape, dtype=np.int64)
-        lengths.ravel()[bounds] = reach
-        lengths *= starts
-        return cls(starts=starts, lengths=lengths, opening=np.repeat(bounds, reach).reshape(starts.shape))
-
-    def some(self, rows: Ints) -> "Units":
-        """The units of these rows alone."""
-        width = self.starts.shape[1]
-        moved = (np.arange(len(rows)) - rows)[:, None] * width
-        return Units(self.starts[rows], self.lengths[rows], self.opening[rows] + moved)
+    def cut(cls, starts: Bools, maskable: Bools) -> "Words":
+        """Words that reach from each start to the next one, or to what may not be masked."""
+        opening = openings(starts, maskable)
+        lengths = np.bincount(opening.ravel(), minlength=starts.size).reshape(starts.shape) * starts
+        return cls(starts=starts, lengths=lengths, opening=opening)
 
     def spread(self, chosen: Bools) -> Bools:
-        """(B, L) every position of the units whose first one is chosen."""
+        """(B, L) every position of the words whose first one is chosen."""
         positions: Bools = chosen.ravel()[self.opening]
         return positions
+
+
+def openings(starts: Bools, maskable: Bools) -> Ints:
+    """(B, L) where the unit begins that holds each position, as a place in the flattened batch.
+
+    Args:
+        starts: (B, L), True at the first position of every run of maskable ones, and nowhere outside them. What may not
+            be masked is given as a unit of its own.
+    """
+    bounds = np.flatnonzero(starts | ~maskable)
+    return np.repeat(bounds, np.diff(bounds, append=starts.size)).reshape(starts.shape)
 
 
 def word_starts(input_ids: Ints, maskable: Bools, vocabulary: Vocabulary) -> Bools:
@@ -71,7 +69,7 @@ def run_starts(maskable: Bools) -> Bools:
     return starts
 
 
-def piece_starts(words: Bools, maskable: Bools, shares: tuple[float, ...], draws: RowDraws) -> Bools:
+def piece_openings(words: Words, maskable: Bools, shares: tuple[float, ...], draws: RowDraws) -> Ints:
     """Cut the words of each row into pieces of drawn lengths, one behind another.
 
     The cuts form a stationary renewal process: the first piece of a row has the length that a cut at a random moment
@@ -79,20 +77,19 @@ def piece_starts(words: Bools, maskable: Bools, shares: tuple[float, ...], draws
     maskable positions cuts the piece that would reach over it.
 
     Args:
-        words: (B, L) where words begin.
         shares: probability of a piece of 1, 2, ... words.
 
     Returns:
-        (B, L) where a piece begins.
+        (B, L) where the piece begins that holds each position; see `openings`.
     """
-    number = np.cumsum(words, axis=1)  # of the word that a position belongs to, from 1
+    number = np.cumsum(words.starts, axis=1)  # of the word that a position belongs to, from 1
     most = int(number[:, -1].max(initial=0))
     behind = _piece_ends(shares, most, draws)
-    begins: Bools = np.zeros((len(words), most + 2), dtype=np.bool_)
-    rows = np.arange(len(words))[:, None]
+    begins: Bools = np.zeros((len(number), most + 2), dtype=np.bool_)
+    rows = np.arange(len(number))[:, None]
     begins[rows, np.minimum(behind, most) + 1] = True
     begins[:, 1] = True
-    return words & (begins[rows, number] | run_starts(maskable))
+    return openings(words.starts & (begins[rows, number] | run_starts(maskable)), maskable)
 
 
 def _piece_ends(shares: tuple[float, ...], num_words: int, draws: RowDraws) -> Ints:
