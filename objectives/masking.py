@@ -1,16 +1,17 @@
 """Which positions of a row are targets of masked language modelling, and what stands in their place.
 
-Sources: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), section 3.1 and appendix C.2, and its later whole
-words; SpanBERT (Joshi et al. 2020, https://arxiv.org/abs/1907.10529), section 3.1; ALBERT (Lan et al. 2020,
-https://arxiv.org/abs/1909.11942), section 4.1, for n-grams. Differs from their code: the count of targets is unbiased
-(the mean over rows is exactly `mlm_probability` of the maskable tokens, which leave out [CLS], [SEP], [UNK] and
-padding) where the originals round the share of the whole row, which `count: reference_*` does; replacements are drawn
-from ordinary tokens, where the originals also draw special ones; masks are drawn anew in every epoch.
+Sources: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), section 3.1 and appendix C.2, and the whole words
+that its code got later; SpanBERT (Joshi et al. 2020, https://arxiv.org/abs/1907.10529), section 3.1; n-grams as in
+ALBERT (Lan et al. 2020, https://arxiv.org/abs/1909.11942), section 4.1. Differs from their code: the count of targets
+is unbiased (the mean over rows is exactly `mlm_probability` of the maskable tokens, which leave out [CLS], [SEP],
+[UNK] and padding) where the originals round the share of the whole row, which `count: reference_bert` and
+`reference_electra` do here; even then special tokens are never targets and never replacements, where the originals
+also mask [UNK] and draw special tokens as replacements; masks are drawn anew in every epoch.
 
-A policy of words or spans cuts the maskable tokens into units and takes units in a random order, passing over those
-that would overshoot, until the count is reached. So a row never has more targets than its count, and short of it is
-less than the shortest word that is left. Only where every word is longer than the whole count a word is cut, since
-every row with a maskable token has a target.
+Policies of words take words in a random order, passing over those that would overshoot, until a row has its count: it
+never has more targets, and fewer by less than the shortest word that is left. Only where every word is longer than the
+whole count, and BERT's code masks nothing, a part of a word is taken, since every row with a maskable token has a
+target.
 """
 
 # B rows, L tokens per row
@@ -260,7 +261,17 @@ class WholeWordMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
 
 
 class SpanMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
-    """Spans of words of geometric length (SpanBERT, section 3.1)."""
+    """Spans of words of geometric length (SpanBERT, section 3.1).
+
+    The words of a row are cut into spans, one behind another, and taken span by span in a random order; the last span
+    is cut off where the count is reached, as in SpanBERT, but between two words. SpanBERT's code draws a length and a
+    beginning again and again, and spans may run into each other. Both measured over 20,000 rows of 126 words with 15 %
+    targets: the lengths of spans differ by 0.6 % in total variation (mean 3.37 words here, 3.35 there), those of
+    unbroken stretches of targets by 4 % (3.87 and 3.56, as spans that overlap are shorter). There the first word of a
+    row is a target in 5 % and the second in 8 %, because only spans that begin with or before them reach them; here in
+    16 %. With 1.3 tokens a word there are 7 % more words among the targets here, as a beginning is drawn among words
+    and not among tokens, which favours long ones.
+    """
 
     name: Literal["span"] = "span"
     replace_unit: Literal["token", "unit"] = "unit"
