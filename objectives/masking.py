@@ -1,26 +1,42 @@
 """Which positions of a row are targets of masked language modelling, and what stands in their place.
 
-Source: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), section 3.1 and appendix C.2. Differs from the
-reference code: the count of targets is unbiased (the mean over rows is exactly `mlm_probability` of the maskable
-tokens, which leave out [CLS], [SEP] and padding) where the original rounds the share of the whole row; replacements
-are drawn from ordinary tokens, where the original also draws special ones; masks are drawn anew in every epoch.
+Sources: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), section 3.1 and appendix C.2, and the whole words
+that its code got later; SpanBERT (Joshi et al. 2020, https://arxiv.org/abs/1907.10529), section 3.1; n-grams as in
+ALBERT (Lan et al. 2020, https://arxiv.org/abs/1909.11942), section 4.1. Differs from their code: the count of targets
+is unbiased (the mean over rows is exactly `mlm_probability` of the maskable tokens, which leave out [CLS], [SEP],
+[UNK] and padding) where the originals round the share of the whole row, which `count: reference_bert` and
+`reference_electra` do here; even then special tokens are never targets and never replacements, where the originals
+also mask [UNK] and draw special tokens as replacements; masks are drawn anew in every epoch.
+
+Policies of words take words in a random order, passing over those that would overshoot, until a row has its count: it
+never has more targets, and fewer by less than the shortest word that is left. Only where every word is longer than the
+whole count, and BERT's code masks nothing, a part of a word is taken, since every row with a maskable token has a
+target.
 """
 
 # B rows, L tokens per row
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from objectives.draws import Key, uniforms
+from objectives import counts
+from objectives.rates import MaskingRate, Uniform, mean_rate, rates
+from objectives.replacement import corrupt
+from objectives.row_draws import Floats, RowDraws
+from objectives.segmenters import SEGMENTERS, segmented_word_starts
+from objectives.selection import choose_tokens, choose_words, cut_a_word
+from objectives.units import Bools, Words, piece_openings, word_starts
 from tokenization.vocabulary import Vocabulary
 
 NOT_A_TARGET = -100  # what torch's and transformers' cross-entropy ignore
 
 Ids = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float32]
+Policy = TypeVar("Policy", bound="_Policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +47,57 @@ class Masked:
     """(B, L) int64, targets replaced as the policy says."""
     labels: Ids
     """(B, L) int64, the original id at targets and -100 elsewhere."""
+    label_weights: Weights | None = None
+    """(B, L) float32, how often each target was drawn, 0 elsewhere; only where draws may repeat."""
+    mlm_probability: Weights | None = None
+    """(B,) float32, the share of each row's maskable tokens that are targets, 0 where a row has none; only where the
+    rate is drawn for each row."""
 
 
 class Masking(Protocol):
     """A masking policy: the settings of a recipe's `masking` section and the rule that they steer."""
 
     @property
-    def mlm_probability(self) -> float: ...
+    def mlm_probability(self) -> MaskingRate: ...
 
-    def mask(self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int) -> Masked: ...
+    @property
+    def mean_probability(self) -> float:
+        """Mean of `mlm_probability` over the run."""
+        ...
+
+    def mask(
+        self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int, share: float = 0.0
+    ) -> Masked: ...
 
 
-class TokenMasking(BaseModel, frozen=True, extra="forbid"):
-    """Single tokens, drawn uniformly without replacement from those that may be masked."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The targets of a batch before anything is put in their place; arrays (B, L)."""
 
-    name: Literal["token"] = "token"
-    mlm_probability: float = Field(0.15, gt=0.0, le=1.0, strict=True)
-    """Mean share of the maskable tokens that become targets (BERT: 0.15)."""
-    mask_replace_prob: float = Field(0.8, ge=0.0, le=1.0, strict=True)
+    is_target: Bools
+    opening: Ids | None = None
+    """Where the unit begins that a target was chosen with, in the flattened batch; None: targets stand alone."""
+    num_draws: Ids | None = None
+    """How often each position was drawn; None: targets once."""
+
+
+class _Policy(BaseModel, frozen=True, extra="forbid", strict=True):
+    """What all policies share: how many targets, and what is put in their place."""
+
+    name: str
+    mlm_probability: MaskingRate = 0.15
+    """Mean share of the maskable tokens that become targets (BERT: 0.15): a number, or a schedule that gives one."""
+    count: Literal["exact", "bernoulli", "reference_bert", "reference_electra"] = "exact"
+    """How many targets a row has; see `mask`."""
+    max_predictions: int | None = Field(default=None, ge=1)
+    """Most targets of a row (BERT: 20 at 128 tokens); null: no limit."""
+    mask_replace_prob: float = Field(0.8, ge=0.0, le=1.0)
     """Share of the targets that [MASK] replaces (BERT: 0.8)."""
-    random_replace_prob: float = Field(0.1, ge=0.0, le=1.0, strict=True)
+    random_replace_prob: float = Field(0.1, ge=0.0, le=1.0)
     """Share of the targets that a random ordinary token replaces (BERT: 0.1); the rest keep their token."""
 
     @model_validator(mode="after")
-    def _shares_fit(self) -> "TokenMasking":
+    def _shares_fit(self: Policy) -> Policy:
         total = self.mask_replace_prob + self.random_replace_prob
         if total > 1.0 + 1e-9:
             raise ValueError(
@@ -63,51 +106,215 @@ class TokenMasking(BaseModel, frozen=True, extra="forbid"):
             )
         return self
 
-    def mask(self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int) -> Masked:
+    @property
+    def mean_probability(self) -> float:
+        """Mean of `mlm_probability` over the run."""
+        return mean_rate(self.mlm_probability)
+
+    def mask(
+        self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int, share: float = 0.0
+    ) -> Masked:
         """Corrupt rows for masked language modelling.
 
         Args:
             input_ids: (B, L) int64 vocabulary ids; special tokens and padding are never targets.
             indices: (B,) int64 number of each row in its epoch; with seed and epoch the only source of randomness.
+            share: share of the run that is spent, in 0..1, which a schedule of `mlm_probability` follows.
 
         Returns:
-            Masked, with max(1, floor(p n + u)) targets in a row of n maskable tokens, u uniform and keyed like the
-            mask; none in a row without any, which text that the vocabulary cannot spell gives.
+            Masked. A row's targets are by `count`, where n of its m tokens are maskable and p is its rate,
+                exact: max(1, floor(p n + u)), u uniform and keyed like the mask;
+                bernoulli: every unit by itself with probability p, at least one;
+                reference_bert: max(1, round(p m)), halves to the even number;
+                reference_electra: max(1, min(floor((p + 0.005) L), round(p m))) draws with replacement, so fewer
+                    positions; `label_weights` tells how often each was drawn;
+            and never more than n and `max_predictions`. A row without a maskable token, which text that the vocabulary
+            cannot spell gives, has none.
         """
-        rows, positions = indices[:, None], np.arange(input_ids.shape[1])[None, :]
+        draws = RowDraws(seed, epoch, indices)
         maskable = ~vocabulary.is_special[input_ids]
-        num_maskable = maskable.sum(axis=1)
-        rounding = uniforms(Key(seed, epoch, "masking.count"), indices)
-        num_targets = np.maximum(1, np.floor(self.mlm_probability * num_maskable + rounding).astype(np.int64))
-        order = np.where(maskable, uniforms(Key(seed, epoch, "masking.position"), rows, positions), 2.0)
-        last_chosen = np.sort(order, axis=1)[np.arange(len(order)), np.minimum(num_targets, num_maskable) - 1]
-        is_target = maskable & (order <= last_chosen[:, None])
+        probability = rates(self.mlm_probability, share=share, draws=draws)
+        chosen = self._choose(input_ids, maskable, probability, draws, vocabulary)
         return Masked(
-            input_ids=self._corrupt(input_ids, is_target, indices, vocabulary, seed=seed, epoch=epoch),
-            labels=np.where(is_target, input_ids, NOT_A_TARGET),
+            input_ids=corrupt(
+                input_ids,
+                chosen.is_target,
+                draws,
+                vocabulary,
+                mask_replace_prob=self.mask_replace_prob,
+                random_replace_prob=self.random_replace_prob,
+                opening=chosen.opening,
+                num_draws=chosen.num_draws,
+            ),
+            labels=np.where(chosen.is_target, input_ids, NOT_A_TARGET),
+            label_weights=None if chosen.num_draws is None else chosen.num_draws.astype(np.float32),
+            mlm_probability=(
+                _realised(chosen.is_target, maskable) if isinstance(self.mlm_probability, Uniform) else None
+            ),
         )
 
-    def _corrupt(
-        self,
-        input_ids: Ids,
-        is_target: npt.NDArray[np.bool_],
-        indices: Ids,
-        vocabulary: Vocabulary,
-        *,
-        seed: int,
-        epoch: int,
+    def _choose(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
+    ) -> _Chosen:
+        raise AssertionError("a subclass says which positions")
+
+    def _limit(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
     ) -> Ids:
-        row, position = np.nonzero(is_target)
-        choice = uniforms(Key(seed, epoch, "masking.choice"), indices[row], position)
-        which = uniforms(Key(seed, epoch, "masking.replacement"), indices[row], position)
-        random_ids = vocabulary.ordinary_ids[(which * len(vocabulary.ordinary_ids)).astype(np.int64)]
-        kept_ids = input_ids[row, position]
-        changed = np.where(choice < self.mask_replace_prob + self.random_replace_prob, random_ids, kept_ids)
-        corrupted = input_ids.copy()
-        corrupted[row, position] = np.where(choice < self.mask_replace_prob, vocabulary.mask_id, changed)
-        return corrupted
+        """(B,) most targets of each row, 0 where nothing is maskable; under bernoulli the units decide below it."""
+        limit = num_maskable = maskable.sum(axis=1)
+        if self.count == "exact":
+            limit = counts.exact(probability, num_maskable, draws.of_rows("masking.count"))
+        elif self.count == "reference_bert":
+            limit = counts.reference_bert(probability, (input_ids != vocabulary.pad_id).sum(axis=1))
+        most = num_maskable if self.max_predictions is None else np.minimum(num_maskable, self.max_predictions)
+        limited: Ids = np.minimum(limit, most)
+        return limited
+
+
+class TokenMasking(_Policy, frozen=True, extra="forbid", strict=True):
+    """Single tokens, drawn uniformly without replacement from those that may be masked."""
+
+    name: Literal["token"] = "token"
+
+    def _choose(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
+    ) -> _Chosen:
+        if self.count == "reference_electra":
+            num_draws = self._draw_again_and_again(input_ids, maskable, probability, draws, vocabulary)
+            return _Chosen(num_draws > 0, num_draws=num_draws)
+        order = draws.of_each("masking.position", input_ids.shape[1])
+        num_targets = self._limit(input_ids, maskable, probability, draws, vocabulary)
+        if self.count == "bernoulli":
+            num_targets = np.minimum(num_targets, _num_heads(maskable, order, probability))
+        return _Chosen(choose_tokens(maskable, order, num_targets))
+
+    def _draw_again_and_again(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
+    ) -> Ids:
+        """(B, L) how often each position is drawn, as ELECTRA's code draws: from all maskable ones, each time anew."""
+        num_tokens = (input_ids != vocabulary.pad_id).sum(axis=1)
+        num_draws = counts.reference_electra(probability, num_tokens, input_ids.shape[1])
+        if self.max_predictions is not None:
+            num_draws = np.minimum(num_draws, self.max_predictions)
+        num_maskable = maskable.sum(axis=1)
+        draw = draws.of_each("masking.position", int(num_draws.max(initial=0)))
+        row, number = np.nonzero((np.arange(draw.shape[1]) < num_draws[:, None]) & (num_maskable[:, None] > 0))
+        before = np.cumsum(num_maskable) - num_maskable
+        which = before[row] + (draw[row, number] * num_maskable[row]).astype(np.int64)
+        drawn = np.bincount(np.flatnonzero(maskable)[which], minlength=maskable.size)
+        return drawn.reshape(maskable.shape).astype(np.int64)
+
+
+class _WordPolicy(_Policy, frozen=True, extra="forbid", strict=True):
+    """What policies of whole words share."""
+
+    replace_unit: Literal["token", "unit"] = "token"
+    """What is masked, replaced at random or kept together: each token by itself, or all tokens of a unit alike."""
+    segmenter: str | None = None
+    """Finds the words of scripts without spaces: jieba (Chinese; slow); null: words begin where the tokenizer's do."""
+
+    @field_validator("count")
+    @classmethod
+    def _units_are_drawn_once(cls, count: str) -> str:
+        if count == "reference_electra":
+            raise ValueError(
+                "got reference_electra, which draws single tokens with replacement, expected exact, bernoulli or "
+                "reference_bert; change it, or set masking.name to token"
+            )
+        return count
+
+    @field_validator("segmenter")
+    @classmethod
+    def _segmenter_is_there(cls, segmenter: str | None) -> str | None:
+        if segmenter is not None:
+            if segmenter not in SEGMENTERS:
+                raise ValueError(f"got {segmenter!r} (text), expected null or one of {', '.join(SEGMENTERS)}")
+            SEGMENTERS[segmenter]("")  # tells whether its package is installed
+        return segmenter
+
+    def _choose(
+        self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
+    ) -> _Chosen:
+        word_begins = word_starts(input_ids, maskable, vocabulary)
+        if self.segmenter is not None:
+            segment = SEGMENTERS[self.segmenter]
+            word_begins = segmented_word_starts(input_ids, maskable, vocabulary, word_begins, segment)
+        words = Words.cut(word_begins, maskable)
+        opening = self._unit_openings(words, maskable, draws)
+        order = draws.of_each("masking.position", input_ids.shape[1]).ravel()[opening]
+        limit = self._limit(input_ids, maskable, probability, draws, vocabulary)
+        num_words = _num_heads(words.starts, order, probability) if self.count == "bernoulli" else None
+        is_target = choose_words(words, order, limit, num_words)
+        is_target = cut_a_word(words, is_target, limit, draws)
+        return _Chosen(is_target, opening if self.replace_unit == "unit" else None)
+
+    def _unit_openings(self, words: Words, maskable: Bools, draws: RowDraws) -> Ids:
+        """(B, L) where the unit begins that holds a position, in the flattened batch: here its word."""
+        return words.opening
+
+
+class WholeWordMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
+    """Whole words in a random order, as BERT's do_whole_word_mask; one that would overshoot is passed over."""
+
+    name: Literal["whole_word"] = "whole_word"
+
+
+class SpanMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
+    """Spans of words of geometric length (SpanBERT, section 3.1).
+
+    The words of a row are cut into spans, one behind another, and taken span by span in a random order; the last span
+    is cut off where the count is reached, as in SpanBERT, but between two words. SpanBERT's code draws a length and a
+    beginning again and again, and spans may run into each other. Both measured over 20,000 rows of 126 words with 15 %
+    targets: the lengths of spans differ by 0.6 % in total variation (mean 3.37 words here, 3.35 there), those of
+    unbroken stretches of targets by 4 % (3.87 and 3.56, as spans that overlap are shorter). There the first word of a
+    row is a target in 5 % and the second in 8 %, because only spans that begin with or before them reach them; here in
+    16 %. With 1.3 tokens a word there are 7 % more words among the targets here, as a beginning is drawn among words
+    and not among tokens, which favours long ones.
+    """
+
+    name: Literal["span"] = "span"
+    replace_unit: Literal["token", "unit"] = "unit"
+    """What is masked, replaced at random or kept together: each token by itself, or a span as a whole (SpanBERT)."""
+    geometric_p: float = Field(0.2, gt=0.0, le=1.0)
+    """Probability that a span ends behind each of its words (SpanBERT: 0.2)."""
+    max_span_length: int = Field(10, ge=1)
+    """Most words of a span, above which the geometric distribution is cut off (SpanBERT: 10)."""
+
+    def _unit_openings(self, words: Words, maskable: Bools, draws: RowDraws) -> Ids:
+        weights = self.geometric_p * (1.0 - self.geometric_p) ** np.arange(self.max_span_length)
+        return piece_openings(words, maskable, tuple((weights / weights.sum()).tolist()), draws)
+
+
+class NgramMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
+    """Runs of 1 to max_ngram words, every length equally often.
+
+    Differs from ALBERT (section 4.1), which draws a length n with a probability proportional to 1 / n.
+    """
+
+    name: Literal["ngram"] = "ngram"
+    max_ngram: int = Field(3, ge=1)
+    """Most words of an n-gram (ALBERT: 3)."""
+
+    def _unit_openings(self, words: Words, maskable: Bools, draws: RowDraws) -> Ids:
+        return piece_openings(words, maskable, (1.0 / self.max_ngram,) * self.max_ngram, draws)
+
+
+def _num_heads(starts: Bools, order: Floats, probability: Floats) -> Ids:
+    """(B,) tokens or words whose draw is below the rate; where there is none, those that share the smallest draw."""
+    least = np.where(starts, order, 1.0).min(axis=1)
+    heads: Ids = (starts & ((order < probability[:, None]) | (order <= least[:, None]))).sum(axis=1)
+    return heads
+
+
+def _realised(is_target: Bools, maskable: Bools) -> Weights:
+    share: Weights = (is_target.sum(axis=1) / np.maximum(1, maskable.sum(axis=1))).astype(np.float32)
+    return share
 
 
 MASKINGS: dict[str, type[BaseModel]] = {
     "token": TokenMasking,
+    "whole_word": WholeWordMasking,
+    "span": SpanMasking,
+    "ngram": NgramMasking,
 }

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from encoders.encoder import Encoder
 from objectives.masking import NOT_A_TARGET
-from objectives.mlm import cross_entropy
+from objectives.mlm import cross_entropy, label_weights, num_targets
 from objectives.objective import Batch, Loss, Objective
 
 
@@ -43,14 +43,14 @@ class MlmNsp(Objective):
         wanted = is_target | is_first
         vectors = self.encoder.vectors_at(batch, wanted)
         token_logits = self.encoder.token_logits(vectors[is_target[wanted]])
-        losses = {"mlm": cross_entropy(token_logits, batch["labels"][is_target])}
+        losses = {"mlm": cross_entropy(token_logits, batch["labels"][is_target], label_weights(batch, is_target))}
         if "next_sentence_label" in batch:
             sentence_logits = self.encoder.sentence_logits(vectors[is_first[wanted]])
             losses["nsp"] = cross_entropy(sentence_logits, batch["next_sentence_label"])
         return losses
 
     def count(self, batch: Batch) -> dict[str, int]:
-        counts = {"mlm": int((batch["labels"] != NOT_A_TARGET).sum())}
+        counts = {"mlm": num_targets(batch)}
         if "next_sentence_label" in batch:
             counts["nsp"] = len(batch["next_sentence_label"])
         return counts

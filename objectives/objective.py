@@ -3,7 +3,8 @@
 An objective is asked for sums and counts, never for means: the loop adds the counts of all micro-batches and ranks
 first and divides once, so that the gradient does not depend on how a batch was cut up. A Batch is a dict of tensors
 with transformers' own keys: input_ids, attention_mask, token_type_ids, position_ids (rows of several pieces), labels
-(-100 where not a target), next_sentence_label.
+(-100 where not a target), next_sentence_label; some masking policies add label_weights and mlm_probability
+(objectives.masking.Masked), which transformers does not know.
 """
 
 from collections.abc import Mapping
@@ -22,9 +23,9 @@ class Loss(NamedTuple):
     total: Tensor
     """Sum of the cross-entropies, float32 scalar, in nats."""
     count: Tensor  # type: ignore[assignment]  # a loss is not asked how often a value stands in it
-    """Number of targets, int64 scalar."""
+    """Number of targets, or what else the sum is to be divided by, int64 scalar."""
     correct: Tensor
-    """Number of targets predicted right, int64 scalar."""
+    """Number of targets predicted right, int64 scalar; where targets are weighted, their weights, float32."""
 
 
 class Objective(nn.Module):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from objectives.draws import Key, permutation
-from objectives.masking import Masking
+from objectives.masking import Masked, Masking
 from objectives.objective import Batch
 from objectives.rows import Cutting, Ints, Plan, Rows
 from tokenization.store import TokenSplit
@@ -82,18 +82,22 @@ class Examples:
                 epoch, example = epoch + 1, 0
         return Selection(np.concatenate(epochs), np.concatenate(indices)), Position(epoch, example)
 
-    def batch(self, selection: Selection) -> Batch:
-        """The masked examples as a Batch of int64 tensors on the host, in the selection's order."""
+    def batch(self, selection: Selection, *, share: float = 0.0) -> Batch:
+        """The masked examples as a Batch of tensors on the host, int64 but for weights, in the selection's order.
+
+        Args:
+            share: share of the run that is spent, in 0..1, which a schedule of the masking rate follows.
+        """
         epochs = np.unique(selection.epochs)
-        parts = [self._masked(epoch, selection.indices[selection.epochs == epoch]) for epoch in epochs.tolist()]
+        parts = [self._masked(epoch, selection.indices[selection.epochs == epoch], share) for epoch in epochs.tolist()]
         return {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
-    def _masked(self, epoch: int, indices: Ints) -> dict[str, Ints]:
+    def _masked(self, epoch: int, indices: Ints, share: float) -> dict[str, np.ndarray]:
         rows = self.plan(epoch).rows(indices)
         masked = self.masking.mask(
-            rows.input_ids, indices=indices, vocabulary=self.vocabulary, seed=self.seed, epoch=epoch
+            rows.input_ids, indices=indices, vocabulary=self.vocabulary, seed=self.seed, epoch=epoch, share=share
         )
-        return _as_batch(rows, input_ids=masked.input_ids, labels=masked.labels)
+        return _as_batch(rows, masked)
 
     def _plan(self, epoch: int) -> Plan:
         return self.cutting.plan(self.split, self.vocabulary, seed=self.seed, epoch=epoch)
@@ -145,13 +149,17 @@ def num_tokens(batch: Batch) -> int:
     return int(batch["attention_mask"].sum())
 
 
-def _as_batch(rows: Rows, *, input_ids: Ints, labels: Ints) -> dict[str, Ints]:
-    batch = {
-        "input_ids": input_ids,
+def _as_batch(rows: Rows, masked: Masked) -> dict[str, np.ndarray]:
+    batch: dict[str, np.ndarray] = {
+        "input_ids": masked.input_ids,
         "attention_mask": rows.attention_mask,
         "token_type_ids": rows.token_type_ids,
-        "labels": labels,
+        "labels": masked.labels,
     }
+    if masked.label_weights is not None:
+        batch["label_weights"] = masked.label_weights
+    if masked.mlm_probability is not None:
+        batch["mlm_probability"] = masked.mlm_probability
     if rows.position_ids is not None:
         batch["position_ids"] = rows.position_ids
     if rows.next_sentence_label is not None:

@@ -99,8 +99,9 @@ class Loop:
         """
         train, progress = self.recipe.train, self.progress
         selection, behind = self.examples.select(progress.position, train.batch_size)
-        share = selection.share(self.processes.rank, self.processes.world_size)
-        batches = [trimmed(self.examples.batch(part)) for part in share.cut(train.micro_batch_size or train.batch_size)]
+        own = selection.share(self.processes.rank, self.processes.world_size)
+        parts, spent = own.cut(train.micro_batch_size or train.batch_size), min(1.0, self.share())
+        batches = [trimmed(self.examples.batch(part, share=spent)) for part in parts]
         agreed = self._agree(batches, status)
         if agreed.status:
             return agreed.status

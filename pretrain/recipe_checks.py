@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from encoders.config import Bert, ModernBert
+from objectives.rates import RunSchedule, Uniform
 from objectives.sentence_pairs import SentencePairs
 from pretrain.recipe_problems import Problem, did_you_mean, got
 from pretrain.schedule import Trapezoidal
@@ -25,6 +26,7 @@ def between_sections(sections: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _length_problems(valid("examples"), valid("encoder"))
     yield from _heads_problems(valid("encoder"))
     yield from _schedule_problems(valid("schedule"), valid("train"))
+    yield from _rate_problems(valid("masking"), valid("objective"), valid("train"))
     yield from _held_out_problems(valid("corpus"), valid("evaluate"), valid("checkpoint"))
     yield from _metric_problems(valid("objective"), valid("checkpoint"))
 
@@ -70,6 +72,22 @@ def _schedule_problems(schedule: Any, train: Any) -> Iterator[Problem]:
             "schedule.decay_fraction",
             f"got {schedule.decay_fraction} after {schedule.warmup_steps} warm-up steps of {train.steps}, expected the "
             "fall to begin once the warm-up is over; lower one of them",
+        )
+
+
+def _rate_problems(masking: Any, objective: Any, train: Any) -> Iterator[Problem]:
+    if masking and train and train.hours is not None and isinstance(masking.mlm_probability, RunSchedule):
+        yield Problem(
+            "masking.mlm_probability",
+            f"got schedule {masking.mlm_probability.schedule} with train.hours, by which the masks would depend on how "
+            "fast the machine is, expected a budget of steps, epochs or tokens; set one, or give a number",
+        )
+    weighting = getattr(objective, "target_weighting", "none")
+    if masking and weighting == "inverse_probability" and not isinstance(masking.mlm_probability, Uniform):
+        yield Problem(
+            "objective.target_weighting",
+            "got inverse_probability, which weighs each row by the rate that was drawn for it, expected "
+            "masking.mlm_probability: {schedule: uniform}; set that, or set objective.target_weighting to none",
         )
 
 

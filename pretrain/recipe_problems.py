@@ -107,10 +107,15 @@ def translate(
         if kind == "missing":
             problems[path] = Problem(path, f"missing; expected {_expected(_schema_at(schema, keys), schema)}")
         elif kind == "extra_forbidden":
-            known = _properties(_schema_at(schema, keys[:-1]), schema)
+            known = _properties(_schema_at(schema, keys[:-1]), schema, tags=line["loc"])
             problems[path] = unknown_key(path, known, elsewhere=elsewhere)
         elif kind == "value_error":
             problems[path] = Problem(path, str(line["ctx"]["error"]))
+        elif kind in ("union_tag_invalid", "union_tag_not_found"):
+            key = line["ctx"]["discriminator"].strip("'")
+            inside = f"{path}.{key}"
+            value = line["input"].get(key) if isinstance(line["input"], Mapping) else None
+            problems[inside] = _mistagged(inside, value, _tags(_schema_at(schema, keys), schema))
         elif kind == "exactly_one":
             path = _path(section, keys[:-1])
             problems[path] = Problem(path, line["msg"])
@@ -126,6 +131,13 @@ def _mistyped(path: str, value: object, schema: Schema, root: Schema) -> Problem
     choices = [choice for branch in _branches(schema, root) for choice in branch.get("enum", ())]
     hint = did_you_mean(value, choices) if isinstance(value, str) else ""
     return Problem(path, f"got {got(value)}, expected {_expected(schema, root)}{hint}")
+
+
+def _mistagged(path: str, value: object, tags: Sequence[str]) -> Problem:
+    expected = f"expected one of {', '.join(tags)}"
+    if value is None:
+        return Problem(path, f"missing; {expected}")
+    return Problem(path, f"got {got(value)}, {expected}{did_you_mean(value, tags) if isinstance(value, str) else ''}")
 
 
 def _has_below(path: str, paths: Iterable[str]) -> bool:
@@ -166,8 +178,21 @@ def _branches(schema: Schema, root: Schema) -> list[Schema]:
     return [_resolve(branch, root) for branch in schema.get("anyOf", [schema])]
 
 
-def _properties(schema: Schema, root: Schema) -> dict[str, Schema]:
-    return {key: value for branch in _branches(schema, root) for key, value in branch.get("properties", {}).items()}
+def _tags(schema: Schema, root: Schema) -> list[str]:
+    """The values of the key that tells the branches of a union apart."""
+    unions = [branch["discriminator"] for branch in _branches(schema, root) if "discriminator" in branch]
+    return [tag for union in unions for tag in union["mapping"]]
+
+
+def _properties(schema: Schema, root: Schema, *, tags: Sequence[int | str] = ()) -> dict[str, Schema]:
+    """The keys of all branches, or of those that `tags` names in a union whose branches a key tells apart."""
+    properties: dict[str, Schema] = {}
+    for branch in _branches(schema, root):
+        tagged = {tag: {"$ref": ref} for tag, ref in branch.get("discriminator", {}).get("mapping", {}).items()}
+        inner = [tagged[tag] for tag in tags if tag in tagged] or list(tagged.values()) or [branch]
+        for part in inner:
+            properties |= _resolve(part, root).get("properties", {})
+    return properties
 
 
 def _schema_at(root: Schema, keys: Sequence[int | str]) -> Schema:
@@ -187,6 +212,8 @@ def _expected(schema: Schema, root: Schema) -> str:
 def _expected_branch(schema: Schema, root: Schema) -> str:
     if "const" in schema:
         return str(schema["const"])
+    if "discriminator" in schema:
+        return f"a mapping with {schema['discriminator']['propertyName']}: {' | '.join(_tags(schema, root))}"
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     match schema.get("type"):

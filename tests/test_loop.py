@@ -160,7 +160,7 @@ def test_every_example_is_trained_on_once_an_epoch_and_every_batch_is_full(
     monkeypatch.setattr(
         loop.examples,
         "batch",
-        lambda part: seen.extend(zip(part.epochs.tolist(), part.indices.tolist(), strict=True)) or batch(part),
+        lambda part, share: seen.extend(zip(part.epochs.tolist(), part.indices.tolist(), strict=True)) or batch(part),
     )
     _run_out(loop)
     assert len(seen) == 16 * loop.progress.step
