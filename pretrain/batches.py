@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from objectives.draws import Key, permutation
-from objectives.masking import Masking
+from objectives.masking import Masked, Masking
 from objectives.objective import Batch
 from objectives.rows import Cutting, Ints, Plan, Rows
 from tokenization.store import TokenSplit
@@ -85,11 +85,15 @@ class Examples:
         parts = [self._masked(epoch, selection.indices[selection.epochs == epoch]) for epoch in epochs.tolist()]
         return {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
-    def _masked(self, epoch: int, indices: Ints) -> dict[str, Ints]:
+    def rows(self, epoch: int, indices: Ints) -> tuple[Rows, Masked]:
+        """Examples of an epoch as they were cut, and what masking makes of them."""
         rows = self.plan(epoch).rows(indices)
-        masked = self.masking.mask(
+        return rows, self.masking.mask(
             rows.input_ids, indices=indices, vocabulary=self.vocabulary, seed=self.seed, epoch=epoch
         )
+
+    def _masked(self, epoch: int, indices: Ints) -> dict[str, Ints]:
+        rows, masked = self.rows(epoch, indices)
         return _as_batch(rows, input_ids=masked.input_ids, labels=masked.labels)
 
     def _plan(self, epoch: int) -> Plan:
