@@ -17,10 +17,10 @@ from tokenization.vocabulary import Vocabulary
 
 _HIDDEN, _REPLACED, _KEPT = "black on yellow", "bold white on red", "black on green"
 _UNKNOWN, _SPECIAL, _HEADING = "bold magenta", "dim", "bold"
-_NO_SPACE_BEFORE = frozenset(".,;:!?%)]}’”»…-–—")
-_NO_SPACE_AFTER = frozenset("([{‘“«$£€#-–—")
+_NO_SPACE_BEFORE = frozenset(".,;:!?%)]}\u2019”»…-\u2013\u2014")
+_NO_SPACE_AFTER = frozenset("([{\u2018“«$£€#-\u2013\u2014")
 _IN_NUMBERS = frozenset(",.:")
-_APOSTROPHES = ("'", "’")
+_APOSTROPHES = ("'", "\u2019")
 _AFTER_APOSTROPHE = frozenset(("s", "t", "d", "m", "re", "ve", "ll"))
 
 
@@ -33,7 +33,7 @@ class Marks:
     arrow: str
 
 
-SIGNS = Marks(opening="‹", closing="›", arrow="→")
+SIGNS = Marks(opening="\u2039", closing="\u203a", arrow="→")
 ASCII_SIGNS = Marks(opening="<", closing=">", arrow="->")
 
 
@@ -91,7 +91,7 @@ class ExamplePage:
     def _spaces(self, ids: np.ndarray, words: list[str]) -> list[bool]:
         """Whether a space stands before each token."""
         before = np.concatenate([[self.vocabulary.cls_id], ids[:-1]])
-        begins = self.vocabulary.begins_word(before, ids).tolist()
+        begins: list[bool] = self.vocabulary.begins_word(before, ids).tolist()
         for place in range(1, len(words)):
             follows = words[place + 1] if place + 1 < len(words) else ""
             word, last = words[place], words[place - 1]

@@ -1,4 +1,4 @@
-"""Pages for people: printed with colours where a terminal takes them, and plain where a pipe or NO_COLOR asks for it."""
+"""Pages for people: with colours where a terminal takes them, plain where a pipe or NO_COLOR asks for it."""
 
 import io
 import os
