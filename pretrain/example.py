@@ -119,6 +119,9 @@ class TargetCounts:
     def total(self) -> int:
         return self.hidden + self.replaced + self.kept
 
+    def __add__(self, other: "TargetCounts") -> "TargetCounts":
+        return TargetCounts(self.hidden + other.hidden, self.replaced + other.replaced, self.kept + other.kept)
+
 
 def read_examples(examples: Examples, *, epoch: int, count: int) -> Iterator[Example]:
     """The first examples of an epoch in the order of training; fewer where the epoch has fewer.
