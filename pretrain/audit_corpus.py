@@ -6,7 +6,19 @@ from typing import Any
 import numpy as np
 
 from objectives.rows import Ints
-from pretrain.audit_figure import Figure, Lengths, Section, Verdict, at_least, at_most, doubling, judged, share, told
+from pretrain.audit_figure import (
+    Figure,
+    Lengths,
+    Section,
+    Verdict,
+    at_least,
+    at_most,
+    doubling,
+    judged,
+    share,
+    told,
+    up_to,
+)
 from pretrain.audit_overlap import NGRAM, Overlap
 from tokenization.store import TokenSplit, TokenStore
 from tokenization.vocabulary import Vocabulary
@@ -43,7 +55,7 @@ _CONTAINED = 0.8  # Llama 2, appendix A.6: a text is dirty from there on
 UNKNOWN = (0.001, 0.01)
 """Look, wrong. What is unknown is never a target; a word in a hundred lost is a vocabulary of another language."""
 PIECES_PER_WORD = 2.5
-"""Look. English with 8,192 pieces of its own has 1.4 (measured), words counted by white space, which leaves punctuation
+"""Look. English with 8,192 pieces of its own has 1.3 to 1.45 (measured), words counted by white space, which leaves punctuation
 to them; twice as many means that the vocabulary is of another language or field."""
 BYTES_PER_TOKEN = 2.0
 """Look below. English WordPiece has about 4; at 2 a row holds half the text that it could."""
@@ -105,7 +117,7 @@ def corpus_section(store: TokenStore, train: SplitTally, *, max_seq_length: int)
                 at_most(alone, look=ONE_SENTENCE_DOCUMENTS),
                 n=train.documents.total,
                 unit="share",
-                fine="the rest has several",
+                fine=up_to(ONE_SENTENCE_DOCUMENTS),
                 problem="most documents are a single sentence",
                 remedy="See pretrain.inspect whether lines were taken for documents, or corpus.language is another",
             ),
@@ -115,9 +127,9 @@ def corpus_section(store: TokenStore, train: SplitTally, *, max_seq_length: int)
                 at_most(twice, look=DUPLICATE_DOCUMENTS[0], wrong=DUPLICATE_DOCUMENTS[1]),
                 n=survey["documents"],
                 unit="share",
-                fine="repeat an earlier one",
+                fine=f"repeat an earlier one; {up_to(DUPLICATE_DOCUMENTS[0])}",
                 problem=f"{survey['duplicate_documents']:,} documents repeat an earlier one and are learnt by heart",
-                remedy="Drop duplicate documents",
+                remedy="Set corpus.duplicate_documents: drop",
             ),
             judged(
                 "duplicate_lines",
@@ -125,9 +137,9 @@ def corpus_section(store: TokenStore, train: SplitTally, *, max_seq_length: int)
                 at_most(lines, look=DUPLICATE_LINES[0], wrong=DUPLICATE_LINES[1]),
                 n=survey["lines"],
                 unit="share",
-                fine="repeat an earlier one",
+                fine=f"repeat an earlier one; {up_to(DUPLICATE_LINES[0])}",
                 problem=f"{survey['duplicate_lines']:,} lines repeat an earlier one, as menus and licences do",
-                remedy="Look at the most frequent ones, and drop duplicate lines",
+                remedy="Set corpus.duplicate_lines: drop",
             ),
             judged(
                 "skipped_places",
@@ -145,7 +157,7 @@ def corpus_section(store: TokenStore, train: SplitTally, *, max_seq_length: int)
                 at_most(named, look=0.0),
                 n=survey["documents"],
                 unit="share",
-                fine="name one, such as [MASK]",
+                fine="no text names one, such as [MASK]",
                 problem=f"{survey['special_token_documents']:,} documents name one, such as [MASK]; they were read as "
                 "plain letters",
                 remedy="If the text was prepared for another kit, give the text before that",
@@ -163,7 +175,7 @@ def held_out_section(store: TokenStore, overlap: Overlap | None) -> Section:
         at_least(counts["tokens"], look=FEWEST_HELD_OUT_TOKENS),
         n=counts["documents"],
         unit="tokens",
-        fine=f"in {counts['documents']:,} documents",
+        fine=f"in {counts['documents']:,} documents; ok from {FEWEST_HELD_OUT_TOKENS:,}",
         problem="nothing is held out" if overlap is None else "too few to tell losses apart that differ by 0.03 nats",
         remedy="Raise corpus.held_out",
     )
@@ -193,7 +205,7 @@ def held_out_section(store: TokenStore, overlap: Overlap | None) -> Section:
                 at_most(dirty, look=SHARED_DOCUMENTS[0], wrong=SHARED_DOCUMENTS[1]),
                 n=looked_at,
                 unit="share",
-                fine=f"with 80 % in shared {NGRAM}-grams{sample}",
+                fine=f"none has 80 % in shared {NGRAM}-grams{sample}",
                 problem=f"{contained.sum():,} held-out documents have 80 % of their tokens in {NGRAM}-grams of the "
                 f"training text{sample}: they are copies with small changes",
                 remedy=apart,
@@ -204,10 +216,10 @@ def held_out_section(store: TokenStore, overlap: Overlap | None) -> Section:
                 at_most(known, look=SHARED_TOKENS[0], wrong=SHARED_TOKENS[1]),
                 n=tokens,
                 unit="share",
-                fine=f"in {NGRAM}-grams of the training text{sample}",
+                fine=f"in shared {NGRAM}-grams; {up_to(SHARED_TOKENS[0])}{sample}",
                 problem=f"of the held-out tokens stand in {NGRAM}-grams of the training text{sample}, so the held-out "
                 "loss is better than on new text",
-                remedy="Drop duplicate lines, or hold out documents of another source",
+                remedy="Set corpus.duplicate_lines: drop, or hold out documents of another source",
             ),
             judged(
                 "touched_documents",
@@ -215,7 +227,7 @@ def held_out_section(store: TokenStore, overlap: Overlap | None) -> Section:
                 at_most(touched, look=TOUCHED_DOCUMENTS),
                 n=looked_at,
                 unit="share",
-                fine=f"with any shared {NGRAM}-gram{sample}",
+                fine=f"with any shared one; {up_to(TOUCHED_DOCUMENTS)}{sample}",
                 problem=f"of the held-out documents share a {NGRAM}-gram with the training text{sample}",
                 remedy="Judge by shared_tokens how much it is: long documents share stock phrases, copies share it all",
             ),
@@ -245,7 +257,7 @@ def vocabulary_section(store: TokenStore, train: SplitTally, held_out: SplitTall
                 at_most(pieces, look=PIECES_PER_WORD) if is_spaced else Verdict.OK,
                 n=counts["words"],
                 unit="tokens",
-                fine=where
+                fine=f"{where}; ok to {PIECES_PER_WORD:g}"
                 if is_spaced
                 else f"{where}; {language} has no white space between words, so it says nothing",
                 problem=f"{where}: words fall into many pieces",
@@ -257,7 +269,7 @@ def vocabulary_section(store: TokenStore, train: SplitTally, held_out: SplitTall
                 at_least(size, look=BYTES_PER_TOKEN),
                 n=counts["tokens"],
                 unit="bytes",
-                fine=where,
+                fine=f"{where}; ok from {BYTES_PER_TOKEN:g}",
                 problem=f"{where}: tokens hold little text, so rows hold little context",
                 remedy="Use a larger vocabulary, or one of this language",
             ),
@@ -267,7 +279,7 @@ def vocabulary_section(store: TokenStore, train: SplitTally, held_out: SplitTall
                 at_most(unused, look=UNUSED_VOCABULARY),
                 n=len(vocabulary.ordinary_ids),
                 unit="share",
-                fine=f"{num_unused:,} tokens never occur",
+                fine=f"{num_unused:,} never occur; {up_to(UNUSED_VOCABULARY)}",
                 problem=f"{num_unused:,} tokens never occur in the training text and are hardly trained",
                 remedy="Train a vocabulary of this corpus, or lower tokenizer.vocab_size; a model that is gone on from "
                 "keeps its own",
@@ -295,7 +307,7 @@ def _unknown(store: TokenStore, split: str) -> Figure:
         at_most(ratio, look=UNKNOWN[0], wrong=UNKNOWN[1]),
         n=counts["tokens"],
         unit="share",
-        fine="of the tokens",
+        fine=f"of the tokens; {up_to(UNKNOWN[0])}",
         problem=f"{counts['unknown']:,} tokens are [UNK], which the vocabulary cannot spell and the model never learns",
         remedy="Raise tokenizer.limit_alphabet or choose a byte-level vocabulary",
     )
@@ -326,8 +338,8 @@ def _sentence_lengths(train: SplitTally, max_seq_length: int) -> Figure:
         n=lengths.total,
         unit="tokens",
         fine=_quantiles(lengths),
-        problem=f"{100 * beyond:.0f} % of the tokens are in sentences longer than a row of {max_seq_length}, so sentences were "
-        "not found",
+        problem=f"{100 * beyond:.0f} % of the tokens are in sentences longer than a row of {max_seq_length}: sentences "
+        "were not found",
         remedy="Check corpus.language and whether the text has punctuation",
     )
 

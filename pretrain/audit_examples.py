@@ -3,7 +3,19 @@
 import numpy as np
 
 from objectives.rows import Plan
-from pretrain.audit_figure import SIGMAS, Figure, Section, Verdict, at_least, at_most, judged, share, spread, told
+from pretrain.audit_figure import (
+    SIGMAS,
+    Figure,
+    Section,
+    Verdict,
+    at_least,
+    at_most,
+    judged,
+    share,
+    spread,
+    told,
+    up_to,
+)
 from pretrain.audit_rows import Emitted, LabelTally, RowTally
 from pretrain.recipe import Train
 
@@ -82,7 +94,7 @@ def _passes(train: Train, num_examples: int) -> list[Figure]:
             at_most(passes, look=PASSES),
             n=num_examples,
             unit="epochs",
-            fine=f"over the text in the run (BERT: {PASSES})",
+            fine=f"over the text in the run; ok to {PASSES}",
             problem=f"over the text in the run; BERT made {PASSES}, and what is seen too often is learnt by heart",
             remedy="Give more text, or train for less",
         )
@@ -109,7 +121,7 @@ def _shape(plan: Plan, rows: RowTally) -> list[Figure]:
             at_least(fill, look=FILL[0], wrong=0.0 if is_cut_short else FILL[1]),
             n=places,
             unit="share",
-            fine="of the places, the rest is padding",
+            fine="of the places; the rest is padding",
             problem=f"of the places hold a token, the rest is padding{shorter}",
             remedy="Lower examples.max_seq_length, or use examples.name: packed",
         ),
@@ -119,7 +131,7 @@ def _shape(plan: Plan, rows: RowTally) -> list[Figure]:
             at_most(special, look=SPECIAL),
             n=rows.num_tokens,
             unit="share",
-            fine="of the tokens: [CLS] and [SEP]",
+            fine=f"[CLS] and [SEP]; {up_to(SPECIAL)}",
             problem="of the tokens are [CLS] or [SEP], as rows are made of scraps of text",
             remedy="Give longer documents",
         ),
@@ -135,7 +147,7 @@ def _text(emitted: Emitted, num_tokens: int) -> list[Figure]:
             at_most(emitted.left_out, look=LEFT_OUT[0], wrong=LEFT_OUT[1]),
             n=num_tokens,
             unit="share",
-            fine=f"is in no example ({how})",
+            fine=f"in no example ({how}); {up_to(LEFT_OUT[0])}",
             problem=f"of the text is in no example of epoch 0 ({how})",
             remedy="Use another cutting, or raise examples.max_seq_length: long sentences are cut off",
         ),
@@ -145,7 +157,7 @@ def _text(emitted: Emitted, num_tokens: int) -> list[Figure]:
             at_most(emitted.again, look=AGAIN),
             n=num_tokens,
             unit="share",
-            fine=f"is in several examples ({how})",
+            fine=f"in several ({how}); {up_to(AGAIN)}",
             problem=f"of the text is in several examples of epoch 0 ({how})",
             remedy="Use a pairing that exchanges segments instead of copying them",
         ),
@@ -175,7 +187,7 @@ def _pairs(name: str, labels: LabelTally, *, alike: int | None) -> list[Figure]:
             at_most(off, look=BALANCE[0] + chance, wrong=BALANCE[1] + chance),
             n=labels.total,
             unit="share",
-            fine="of the pairs",
+            fine="of the pairs; expected half",
             problem=f"of the pairs have a B that is {what}, expected half, so that a guess is right too often",
             remedy="Give documents of several sentences, or use examples.pairing: balanced",
         ),
@@ -186,7 +198,7 @@ def _pairs(name: str, labels: LabelTally, *, alike: int | None) -> list[Figure]:
             at_most(area - 0.5, look=GUESSED[0] + area_chance, wrong=GUESSED[1] + area_chance),
             n=labels.total,
             unit="AUC",
-            fine="they tell nothing (0.5)",
+            fine="tell nothing; expected 0.5",
             problem="the length of A, B or row tells the label, which is then learnt instead of the text",
             remedy="Use examples.pairing: balanced, or give more documents",
         ),
@@ -217,7 +229,7 @@ def _contradicted(name: str, labels: LabelTally, *, alike: int | None) -> list[F
             at_most(false, look=FALSE_LABELS[0], wrong=FALSE_LABELS[1]),
             n=of,
             unit="share",
-            fine=f"of the {pairs}",
+            fine=f"of the {pairs}; none expected",
             problem=f"of the {pairs} have a {what}, so their label is false",
             remedy="Give more documents, or use examples.pairing: balanced",
         )

@@ -99,8 +99,8 @@ def _rate(masking: Masking, rows: RowTally) -> Figure:
     num_maskable = int(rows.maskable.sum())
     rate = share(rows.num_targets, num_maskable)
     said = masking.mlm_probability
-    if not isinstance(said, float):  # a schedule, which has no single rate to be held against
-        said = rate
+    is_held = isinstance(said, float)  # a schedule has no single rate to be held against
+    said = said if is_held else rate
     off = max(0.0, abs(rate - said) - spread(said, num_maskable)) / said
     verdict = at_most(off, look=OFF_RATE[0], wrong=OFF_RATE[1])
     if verdict is Verdict.OK and not RATES[0] <= rate <= RATES[1]:
@@ -111,7 +111,7 @@ def _rate(masking: Masking, rows: RowTally) -> Figure:
             n=num_maskable,
             unit="share",
             fine="",
-            problem=f"of the text is masked; rates from {100 * RATES[0]:.0f} to {100 * RATES[1]:.0f} % are known to teach well",
+            problem=f"of the text is masked; {100 * RATES[0]:.0f} to {100 * RATES[1]:.0f} % are known to teach well",
             remedy="Change masking.mlm_probability",
         )
     return judged(
@@ -120,7 +120,7 @@ def _rate(masking: Masking, rows: RowTally) -> Figure:
         verdict,
         n=num_maskable,
         unit="share",
-        fine="of the text",
+        fine=f"of the text (recipe: {100 * said:g} %)" if is_held else "of the text, as the run begins",
         problem=f"of the text is masked, but masking.mlm_probability is {said:g}",
         remedy="Look at max_predictions and how the masking counts; short rows have one target at least",
     )
@@ -139,7 +139,7 @@ def _rate_of(kind: str, members: Bools, rows: RowTally) -> Figure:
         at_most(off, look=OFF_KIND[0], wrong=OFF_KIND[1]),
         n=num_maskable,
         unit="share",
-        fine=f"of the {kind} tokens",
+        fine=f"of the {kind} tokens (all: {100 * overall:.3g} %)",
         problem=f"of the {kind} tokens, against {100 * overall:.1f} % of all, which chance does not explain",
         remedy="See with pretrain.inspect which words the masking takes and leaves",
     )
@@ -209,7 +209,7 @@ def _faults(rows: RowTally) -> list[Figure]:
             at_most(special, look=SPECIAL_REPLACEMENTS[0], wrong=SPECIAL_REPLACEMENTS[1]),
             n=rows.kinds.replaced,
             unit="share",
-            fine="of the replacements",
+            fine="of the replacements; none expected",
             problem=f"{rows.num_special_replacements:,} random replacements are special tokens, as in BERT's code",
             remedy="Use a masking that draws from ordinary tokens, unless the original is what you want",
         ),
