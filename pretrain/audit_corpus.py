@@ -55,8 +55,8 @@ _CONTAINED = 0.8  # Llama 2, appendix A.6: a text is dirty from there on
 UNKNOWN = (0.001, 0.01)
 """Look, wrong. What is unknown is never a target; a word in a hundred lost is a vocabulary of another language."""
 PIECES_PER_WORD = 2.5
-"""Look. English with 8,192 pieces of its own has 1.3 to 1.45 (measured), words counted by white space, which leaves punctuation
-to them; twice as many means that the vocabulary is of another language or field."""
+"""Look. English with 8,192 pieces of its own has 1.3 to 1.45 (measured); words are counted by white space, so
+that punctuation adds to them. Far more means that the vocabulary is of another language."""
 BYTES_PER_TOKEN = 2.0
 """Look below. English WordPiece has about 4; at 2 a row holds half the text that it could."""
 UNUSED_VOCABULARY = 0.05
@@ -117,7 +117,7 @@ def corpus_section(store: TokenStore, train: SplitTally, *, max_seq_length: int)
                 at_most(alone, look=ONE_SENTENCE_DOCUMENTS),
                 n=train.documents.total,
                 unit="share",
-                fine=up_to(ONE_SENTENCE_DOCUMENTS),
+                fine=f"of the documents; {up_to(ONE_SENTENCE_DOCUMENTS)}",
                 problem="most documents are a single sentence",
                 remedy="See pretrain.inspect whether lines were taken for documents, or corpus.language is another",
             ),
