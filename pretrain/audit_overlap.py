@@ -28,7 +28,7 @@ MAX_HELD_OUT_TOKENS = 4_000_000
 
 _TOKENS_AT_ONCE = 1 << 21
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd; 2**64 / golden ratio
-_FILTER_BITS = 24  # 16 MB; with a million n-grams 6 of 100 tokens of the training text pass it
+_FILTER_RATIO = 32  # slots for each held-out n-gram: 3 of 100 others pass; 128 MB for MAX_HELD_OUT_TOKENS
 
 _Hashes = npt.NDArray[np.uint64]
 
@@ -62,8 +62,12 @@ def find_overlap(train: TokenSplit, held_out: TokenSplit, *, seed: int) -> Overl
     documents = _drawn(np.diff(offsets), seed=seed)
     parts = [held_out.ids[offsets[document] : offsets[document + 1]] for document in documents.tolist()]
     hashes = [_hashes(part) for part in parts]
-    is_shared = _found_in(train, np.unique(np.concatenate(hashes)))
-    num_shared = [_covered(is_shared(own), len(part)) for own, part in zip(hashes, parts, strict=True)]
+    found = _Found(np.unique(np.concatenate(hashes)))
+    with tqdm(total=train.num_tokens, desc="audit: n-grams", unit=" tokens", unit_scale=True, disable=None) as bar:
+        for ids, starts in _chunks(train):
+            found.look_for(_hashes(ids)[starts])
+            bar.update(len(ids))
+    num_shared = [_covered(found(own), len(part)) for own, part in zip(hashes, parts, strict=True)]
     return Overlap(
         num_tokens=np.array([len(part) for part in parts], dtype=np.int64),
         num_shared=np.array(num_shared, dtype=np.int64),
@@ -84,28 +88,21 @@ class _Found:
     def __init__(self, hashes: _Hashes) -> None:
         self._hashes, self._seen = hashes, np.zeros(len(hashes), dtype=np.bool_)
         # Most training n-grams are told apart from all held-out ones by looking at a few bits.
-        self._filter = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
-        self._filter[_slot(hashes)] = True
+        bits = (_FILTER_RATIO * max(1, len(hashes))).bit_length() - 1
+        self._shift = np.uint64(64 - bits)
+        self._filter = np.zeros(1 << bits, dtype=np.bool_)
+        self._filter[hashes >> self._shift] = True
 
     def look_for(self, hashes: _Hashes) -> None:
-        candidates = hashes[self._filter[_slot(hashes)]]
+        candidates = hashes[self._filter[hashes >> self._shift]]
+        if not len(candidates):
+            return
         place = np.minimum(np.searchsorted(self._hashes, candidates), len(self._hashes) - 1)
         self._seen[place[self._hashes[place] == candidates]] = True
 
     def __call__(self, hashes: _Hashes) -> npt.NDArray[np.bool_]:
         """Whether each was found: (G,) bool."""
         return self._seen[np.searchsorted(self._hashes, hashes)]
-
-
-def _found_in(train: TokenSplit, hashes: _Hashes) -> _Found:
-    found = _Found(hashes)
-    if len(hashes):
-        bar = tqdm(total=train.num_tokens, desc="audit: n-grams", unit=" tokens", unit_scale=True, disable=None)
-        with bar:
-            for ids, starts in _chunks(train):
-                found.look_for(_hashes(ids)[starts])
-                bar.update(len(ids))
-    return found
 
 
 def _chunks(split: TokenSplit) -> Iterator[tuple[np.ndarray, npt.NDArray[np.bool_]]]:
@@ -137,10 +134,6 @@ def _joined(first: _Hashes, second: _Hashes, length: int) -> _Hashes:
     power = np.uint64(pow(int(_BASE), length, 1 << 64))
     count = min(len(first), len(second) - length)
     return first[:count] + second[length : length + count] * power
-
-
-def _slot(hashes: _Hashes) -> npt.NDArray[np.uint64]:
-    return hashes >> np.uint64(64 - _FILTER_BITS)
 
 
 def _covered(is_shared: npt.NDArray[np.bool_], num_tokens: int) -> int:

@@ -84,14 +84,12 @@ def _histograms(figures: Sequence[Figure], is_ascii: bool) -> Table:
     return side_by_side
 
 
-def _histogram(title: str, value: dict[str, Any], is_ascii: bool) -> Table:
+def _histogram(title: str, value: dict[str, Any], is_ascii: bool) -> RenderableType:
     used = value["bins"]
     while len(used) > 1 and used[0][2] == 0:
         used = used[1:]
     total, most = sum(count for _, _, count in used), max(count for _, _, count in used)
-    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, title=Text(title, "bold"))
-    table.title_justify = "left"
-    table.show_header = False
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, show_header=False)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(width=_BAR, no_wrap=True)
     table.add_column(justify="right", no_wrap=True, style="dim")
@@ -100,7 +98,7 @@ def _histogram(title: str, value: dict[str, Any], is_ascii: bool) -> Table:
         percent = 100 * count / max(1, total)
         said = "<1 %" if 0 < percent < 1 else f"{percent:.0f} %"
         table.add_row(name, Text(_bar(count / max(1, most), is_ascii), "cyan"), said)
-    return table
+    return Group(Text(title, "bold", no_wrap=True), table)
 
 
 def _bar(part: float, is_ascii: bool) -> str:
