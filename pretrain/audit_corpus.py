@@ -128,7 +128,7 @@ def corpus_section(store: TokenStore, train: SplitTally, *, max_seq_length: int)
                 n=survey["documents"],
                 unit="share",
                 fine=f"repeat an earlier one; {up_to(DUPLICATE_DOCUMENTS[0])}",
-                problem=f"{survey['duplicate_documents']:,} documents repeat an earlier one and are learnt by heart",
+                problem=f"of the documents ({survey['duplicate_documents']:,}) repeat an earlier one: learnt by heart",
                 remedy="Set corpus.duplicate_documents: drop",
             ),
             judged(
@@ -138,7 +138,7 @@ def corpus_section(store: TokenStore, train: SplitTally, *, max_seq_length: int)
                 n=survey["lines"],
                 unit="share",
                 fine=f"repeat an earlier one; {up_to(DUPLICATE_LINES[0])}",
-                problem=f"{survey['duplicate_lines']:,} lines repeat an earlier one, as menus and licences do",
+                problem=f"of the lines ({survey['duplicate_lines']:,}) repeat an earlier one, as menus and licences do",
                 remedy="Set corpus.duplicate_lines: drop",
             ),
             judged(
@@ -158,8 +158,8 @@ def corpus_section(store: TokenStore, train: SplitTally, *, max_seq_length: int)
                 n=survey["documents"],
                 unit="share",
                 fine="no text names one, such as [MASK]",
-                problem=f"{survey['special_token_documents']:,} documents name one, such as [MASK]; they were read as "
-                "plain letters",
+                problem=f"of the documents ({survey['special_token_documents']:,}) name one, such as [MASK], which was "
+                "read as plain letters",
                 remedy="If the text was prepared for another kit, give the text before that",
             ),
         ),
@@ -196,7 +196,7 @@ def held_out_section(store: TokenStore, overlap: Overlap | None) -> Section:
                 n=counts["documents"],
                 unit="share",
                 fine="none is trained on as well",
-                problem=f"{survey['shared_documents']:,} held-out documents are trained on as well",
+                problem=f"of the held-out documents ({survey['shared_documents']:,}) are trained on as well",
                 remedy=apart,
             ),
             judged(
@@ -206,8 +206,8 @@ def held_out_section(store: TokenStore, overlap: Overlap | None) -> Section:
                 n=looked_at,
                 unit="share",
                 fine=f"none has 80 % in shared {NGRAM}-grams{sample}",
-                problem=f"{contained.sum():,} held-out documents have 80 % of their tokens in {NGRAM}-grams of the "
-                f"training text{sample}: they are copies with small changes",
+                problem=f"of the held-out documents ({contained.sum():,}) have 80 % of their tokens in {NGRAM}-grams "
+                f"of the training text{sample}: copies with small changes",
                 remedy=apart,
             ),
             judged(
@@ -280,7 +280,7 @@ def vocabulary_section(store: TokenStore, train: SplitTally, held_out: SplitTall
                 n=len(vocabulary.ordinary_ids),
                 unit="share",
                 fine=f"{num_unused:,} never occur; {up_to(UNUSED_VOCABULARY)}",
-                problem=f"{num_unused:,} tokens never occur in the training text and are hardly trained",
+                problem=f"of the vocabulary ({num_unused:,}) never occurs in the training text and is hardly trained",
                 remedy="Train a vocabulary of this corpus, or lower tokenizer.vocab_size; a model that is gone on from "
                 "keeps its own",
             ),
@@ -308,7 +308,8 @@ def _unknown(store: TokenStore, split: str) -> Figure:
         n=counts["tokens"],
         unit="share",
         fine=f"of the tokens; {up_to(UNKNOWN[0])}",
-        problem=f"{counts['unknown']:,} tokens are [UNK], which the vocabulary cannot spell and the model never learns",
+        problem=f"of the tokens ({counts['unknown']:,}) are [UNK], which the vocabulary cannot spell and the model "
+        "never learns",
         remedy="Raise tokenizer.limit_alphabet or choose a byte-level vocabulary",
     )
 

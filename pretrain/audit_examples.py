@@ -177,7 +177,7 @@ def _pairs(name: str, labels: LabelTally, *, alike: int | None) -> list[Figure]:
     off = abs(ones - 0.5)
     chance = spread(0.5, labels.total)
     area = labels.area()
-    # The spread of the area under the curve of a length that says nothing (Hanley and McNeil 1982).
+    # The spread of the area under the curve of a length that says nothing (Mann and Whitney 1947).
     area_chance = SIGMAS * float(np.sqrt(1.0 / (6 * smaller)))
     what = "random" if alike is not None else "exchanged"
     return [

@@ -190,7 +190,7 @@ def _faults(rows: RowTally) -> list[Figure]:
             n=rows.num_rows,
             unit="share",
             fine="every row has a target",
-            problem=f"{rows.num_without_target:,} rows have no target and teach nothing",
+            problem=f"of the rows ({rows.num_without_target:,}) have no target and teach nothing",
             remedy="See unknown: rows of [UNK] alone cannot have any",
         ),
         judged(
@@ -210,7 +210,7 @@ def _faults(rows: RowTally) -> list[Figure]:
             n=rows.kinds.replaced,
             unit="share",
             fine="of the replacements; none expected",
-            problem=f"{rows.num_special_replacements:,} random replacements are special tokens, as in BERT's code",
+            problem=f"of the random replacements ({rows.num_special_replacements:,}) are special tokens, as in BERT",
             remedy="Use a masking that draws from ordinary tokens, unless the original is what you want",
         ),
         judged(

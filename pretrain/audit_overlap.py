@@ -9,7 +9,6 @@ streams by.
 
 # G n-grams
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,8 +30,6 @@ _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd; 2**64 / golden ratio
 _FILTER_RATIO = 32  # slots for each held-out n-gram: 3 of 100 others pass; 128 MB for MAX_HELD_OUT_TOKENS
 
 _Hashes = npt.NDArray[np.uint64]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

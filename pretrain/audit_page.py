@@ -56,7 +56,8 @@ def _problems(problems: Sequence[Figure]) -> Table:
 
 
 def _table(sections: Sequence[Section], *, with_n: bool) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, pad_edge=False, expand=True, header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, pad_edge=False, expand=True)
+    table.show_header, table.header_style = with_n, "dim"
     table.add_column("", no_wrap=True)
     table.add_column("", no_wrap=True, justify="right")
     if with_n:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from objectives.draws import Key, permutation
 from objectives.masking import NOT_A_TARGET, Masked
 from objectives.rows import NO_DOCUMENT, Ints, Rows, document_token_offsets
 from pretrain.audit_figure import Lengths, share
@@ -17,7 +18,7 @@ from pretrain.example import TargetCounts
 from tokenization.vocabulary import Vocabulary
 
 MAX_ROWS = 20_000
-"""Rows of which labels, fill and masks are counted: the first in the order of training, which is a random one."""
+"""Rows of which labels, fill and masks are counted, drawn from all of an epoch."""
 MAX_PLACES = 1 << 27
 """Places of an epoch up to which every row is read to see which text is left out; beyond, that is estimated."""
 
@@ -126,9 +127,10 @@ def _share_document(documents: Ints, in_a: Bools, in_b: Bools) -> Bools:
 
 
 def tally_rows(examples: Examples) -> RowTally:
-    """Count the first rows of epoch 0 in the order of training, MAX_ROWS at most."""
+    """Count rows drawn from epoch 0, MAX_ROWS at most."""
     tally = RowTally(examples.vocabulary, examples.cutting.max_seq_length)
-    chosen = examples.order(0)[:MAX_ROWS]
+    drawn = permutation(Key(examples.seed, 0, "audit.rows"), len(examples.plan(0)))[:MAX_ROWS]
+    chosen = np.sort(drawn)  # neighbours stand near each other on the disk
     logger.info("audit: masking %d rows of epoch 0", len(chosen))
     step = max(1, _PLACES_AT_ONCE // tally.max_seq_length)
     for start in range(0, len(chosen), step):
