@@ -117,13 +117,10 @@ class LabelTally:
 
 
 def _share_document(documents: Ints, in_a: Bools, in_b: Bools) -> Bools:
-    """(B,) whether the first or last token of A and that of B are of one document."""
+    """(B,) whether the last token of A and the first of B are of one document."""
     row, last = np.arange(len(documents)), documents.shape[1] - 1
-    (first_a, last_a), (first_b, last_b) = (
-        (documents[row, inside.argmax(axis=1)], documents[row, last - inside[:, ::-1].argmax(axis=1)])
-        for inside in (in_a, in_b)
-    )
-    return np.asarray((first_a == first_b) | (last_a == last_b) | (first_a == last_b) | (last_a == first_b))
+    end_of_a = documents[row, last - in_a[:, ::-1].argmax(axis=1)]
+    return np.asarray(end_of_a == documents[row, in_b.argmax(axis=1)])
 
 
 def tally_rows(examples: Examples) -> RowTally:

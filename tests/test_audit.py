@@ -413,26 +413,26 @@ def test_figures_are_what_a_hand_counts(
     assert found["mask_rate_number"].value is None
 
 
-DOCUMENT = st.lists(st.integers(0, 2), min_size=1, max_size=60)
-
-
-@settings(max_examples=30)
-@given(st.lists(DOCUMENT, min_size=1, max_size=6), st.lists(DOCUMENT, min_size=1, max_size=4))
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(1, 60), min_size=2, max_size=6),
+    st.lists(st.integers(1, 60), max_size=4),
+    st.integers(1, 8),
+    st.integers(0, 1000),
+)
 def test_shared_ngrams_are_those_that_looking_at_every_one_finds(
-    train: list[list[int]], held_out: list[list[int]]
+    train_lengths: list[int], lengths: list[int], num_ids: int, seed: int
 ) -> None:
-    held_out = [*held_out, train[0][:40]]
+    draw = np.random.default_rng(seed)
+    train, held_out = ([draw.integers(0, num_ids, n).tolist() for n in all] for all in (train_lengths, lengths))
+    held_out += [train[0], train[0][-9:] + train[1][:9], [9] * 5 + train[-1] + [9] * 5]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit_overlap, "_TOKENS_AT_ONCE", 17)
         overlap = find_overlap(_split(train), _split(held_out), seed=0)
     known = {tuple(ids[i : i + NGRAM]) for ids in train for i in range(len(ids) - NGRAM + 1)}
     for number, ids in enumerate(held_out):
-        covered = {
-            place
-            for i in range(len(ids) - NGRAM + 1)
-            if tuple(ids[i : i + NGRAM]) in known
-            for place in range(i, i + NGRAM)
-        }
+        starts = [i for i in range(len(ids) - NGRAM + 1) if tuple(ids[i : i + NGRAM]) in known]
+        covered = {place for start in starts for place in range(start, start + NGRAM)}
         assert (overlap.num_tokens[number], overlap.num_shared[number]) == (len(ids), len(covered))
         assert overlap.is_touched[number] == bool(covered)
 
