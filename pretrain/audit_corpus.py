@@ -123,22 +123,22 @@ def corpus_section(store: TokenStore, train: SplitTally, *, max_seq_length: int)
             ),
             judged(
                 "duplicate_documents",
-                twice := share(survey["duplicate_documents"], survey["documents"]),
+                twice := share(documents := _left(survey, "duplicate", "documents"), survey["documents"]),
                 at_most(twice, look=DUPLICATE_DOCUMENTS[0], wrong=DUPLICATE_DOCUMENTS[1]),
                 n=survey["documents"],
                 unit="share",
                 fine=f"repeat an earlier one; {up_to(DUPLICATE_DOCUMENTS[0])}",
-                problem=f"of the documents ({survey['duplicate_documents']:,}) repeat an earlier one: learnt by heart",
+                problem=f"of the documents ({documents:,}) repeat an earlier one: learnt by heart",
                 remedy="Set corpus.duplicate_documents: drop",
             ),
             judged(
                 "duplicate_lines",
-                lines := share(survey["duplicate_lines"], survey["lines"]),
+                lines := share(num_lines := _left(survey, "duplicate", "lines"), survey["lines"]),
                 at_most(lines, look=DUPLICATE_LINES[0], wrong=DUPLICATE_LINES[1]),
                 n=survey["lines"],
                 unit="share",
                 fine=f"repeat an earlier one; {up_to(DUPLICATE_LINES[0])}",
-                problem=f"of the lines ({survey['duplicate_lines']:,}) repeat an earlier one, as menus and licences do",
+                problem=f"of the lines ({num_lines:,}) repeat an earlier one, as menus and licences do",
                 remedy="Set corpus.duplicate_lines: drop",
             ),
             judged(
@@ -191,12 +191,12 @@ def held_out_section(store: TokenStore, overlap: Overlap | None) -> Section:
             size,
             judged(
                 "shared_documents",
-                same := share(survey["shared_documents"], counts["documents"]),
+                same := share(num_shared := _left(survey, "shared", "documents"), counts["documents"]),
                 at_most(same, look=SHARED_DOCUMENTS[0], wrong=SHARED_DOCUMENTS[1]),
                 n=counts["documents"],
                 unit="share",
                 fine="none is trained on as well",
-                problem=f"of the held-out documents ({survey['shared_documents']:,}) are trained on as well",
+                problem=f"of the held-out documents ({num_shared:,}) are trained on as well",
                 remedy=apart,
             ),
             judged(
@@ -296,6 +296,11 @@ def vocabulary_section(store: TokenStore, train: SplitTally, held_out: SplitTall
             ),
         ),
     )
+
+
+def _left(survey: dict[str, int], found: str, kind: str) -> int:
+    """How many of the documents or lines that were found are still there: where repeats are dropped none is."""
+    return max(0, survey[f"{found}_{kind}"] - survey[f"dropped_{kind}"])
 
 
 def _unknown(store: TokenStore, split: str) -> Figure:

@@ -130,6 +130,14 @@ def test_what_preparing_counted_is_judged(
     assert re.search(r"\. [A-Z].*\.$", found[name].reason), "says what to do"
 
 
+def test_repeats_that_were_dropped_are_no_fault(
+    figures: Callable[..., dict[str, Figure]], make_store: Callable[..., TokenStore]
+) -> None:
+    survey = {"duplicate_documents": 60, "dropped_documents": 60, "shared_documents": 2}
+    found = figures(make_store(**survey, duplicate_lines=3000, dropped_lines=3000))
+    assert _not_ok(found) == {"held_out_tokens": Verdict.LOOK}
+
+
 def test_held_out_documents_that_are_trained_on_are_found(
     figures: Callable[..., dict[str, Figure]], make_store: Callable[..., TokenStore],
     make_corpus: Callable[..., TokenSplit],
