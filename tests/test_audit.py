@@ -197,6 +197,16 @@ def test_a_vocabulary_of_another_corpus_is_found(
     assert (found.value, found.verdict) == (pytest.approx(1 - len(few) / len(vocabulary.ordinary_ids)), Verdict.LOOK)
 
 
+def test_text_without_ends_of_sentences_and_documents_of_one_sentence_are_looked_at(
+    figures: Callable[..., dict[str, Figure]], make_store: Callable[..., TokenStore],
+    make_split: Callable[..., TokenSplit],
+) -> None:  # fmt: skip
+    found = figures(make_store(make_split([[[1] * 600]] * 60 + [[[1] * 20] * 30] * 20)))
+    for name in ("sentence_lengths", "one_sentence_documents"):
+        assert found[name].verdict is Verdict.LOOK
+    assert "75 % of the tokens are in sentences of more than 512" in found["sentence_lengths"].reason
+
+
 def test_one_document_is_wrong_for_pairs_and_the_rest_of_the_page_is_there(
     figures: Callable[..., dict[str, Figure]], make_store: Callable[..., TokenStore],
     make_corpus: Callable[..., TokenSplit],
