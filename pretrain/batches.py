@@ -89,15 +89,18 @@ class Examples:
             share: share of the run that is spent, in 0..1, which a schedule of the masking rate follows.
         """
         epochs = np.unique(selection.epochs)
-        parts = [self._masked(epoch, selection.indices[selection.epochs == epoch], share) for epoch in epochs.tolist()]
+        parts = [
+            _as_batch(*self.rows(epoch, selection.indices[selection.epochs == epoch], share=share))
+            for epoch in epochs.tolist()
+        ]
         return {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
-    def _masked(self, epoch: int, indices: Ints, share: float) -> dict[str, np.ndarray]:
+    def rows(self, epoch: int, indices: Ints, *, share: float = 0.0) -> tuple[Rows, Masked]:
+        """Examples of an epoch as they were cut, and what masking makes of them at this share of the run."""
         rows = self.plan(epoch).rows(indices)
-        masked = self.masking.mask(
+        return rows, self.masking.mask(
             rows.input_ids, indices=indices, vocabulary=self.vocabulary, seed=self.seed, epoch=epoch, share=share
         )
-        return _as_batch(rows, masked)
 
     def _plan(self, epoch: int) -> Plan:
         return self.cutting.plan(self.split, self.vocabulary, seed=self.seed, epoch=epoch)
