@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from objectives.masking import Masking
+from objectives.rates import Uniform
 from objectives.rows import Ints
 from pretrain.audit_figure import Figure, Section, Verdict, at_most, judged, share, spread, told
 from pretrain.audit_rows import RowTally
@@ -98,9 +99,9 @@ def _is_punctuation(token: str) -> bool:
 def _rate(masking: Masking, rows: RowTally) -> Figure:
     num_maskable = int(rows.maskable.sum())
     rate = share(rows.num_targets, num_maskable)
-    said = masking.mlm_probability
-    is_held = isinstance(said, float)  # a schedule has no single rate to be held against
-    said = said if is_held else rate
+    setting = masking.mlm_probability
+    # A rate that is drawn for each row is held against nothing, one that follows the run against its start.
+    said = rate if isinstance(setting, Uniform) else setting if isinstance(setting, float) else setting.rate(0.0)
     off = max(0.0, abs(rate - said) - spread(said, num_maskable)) / said
     verdict = at_most(off, look=OFF_RATE[0], wrong=OFF_RATE[1])
     if verdict is Verdict.OK and not RATES[0] <= rate <= RATES[1]:
@@ -120,7 +121,7 @@ def _rate(masking: Masking, rows: RowTally) -> Figure:
         verdict,
         n=num_maskable,
         unit="share",
-        fine=f"of the text (recipe: {100 * said:g} %)" if is_held else "of the text, as the run begins",
+        fine=f"of the text (recipe, as the run begins: {100 * said:.3g} %)",
         problem=f"of the text is masked, but masking.mlm_probability is {said:g}",
         remedy="Look at max_predictions and how the masking counts; short rows have one target at least",
     )

@@ -123,15 +123,21 @@ class TargetCounts:
         return TargetCounts(self.hidden + other.hidden, self.replaced + other.replaced, self.kept + other.kept)
 
 
-def read_examples(examples: Examples, *, epoch: int, count: int) -> Iterator[Example]:
+def read_examples(
+    examples: Examples, *, epoch: int, count: int, batch_size: int, share: float = 0.0
+) -> Iterator[Example]:
     """The first examples of an epoch in the order of training; fewer where the epoch has fewer.
+
+    Args:
+        batch_size: of the run: rows of like length share a batch. The epoch is shown as if it began with a batch.
+        share: share of the run that is spent, which a schedule of the masking rate follows.
 
     Raises:
         ExamplesError: the cutting can make no examples of the corpus.
     """
-    order = examples.order(epoch)[:count]
+    order = examples.order(epoch, batch_size, 0)[:count]
     for start in range(0, len(order), _ROWS_AT_ONCE):
         indices = order[start : start + _ROWS_AT_ONCE]
-        rows, masked = examples.rows(epoch, indices)
+        rows, masked = examples.rows(epoch, indices, share=share)
         for row, index in enumerate(indices.tolist()):
             yield Example.of_row(rows, masked, row, epoch=epoch, index=index)

@@ -61,9 +61,9 @@ def test_lines_come_in_the_order_of_training_and_hold_what_a_step_gets(
     examples = Examples(
         store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
     )
-    selection, _ = examples.select(Position(epoch=2, example=0), 7)
+    selection, _ = examples.select(Position(epoch=2, example=0), recipe.train.batch_size)
     batch = examples.batch(selection)
-    lines = _lines([str(tiny_file), "--epoch", "2", "--examples", "7"], capsys)
+    lines = _lines([str(tiny_file), "--epoch", "2", "--examples", "16"], capsys)
     assert [line["index"] for line in lines] == selection.indices.tolist()
     assert {line["epoch"] for line in lines} == {2}
     for name in ("input_ids", "token_type_ids", "attention_mask", "labels", "next_sentence_label"):
@@ -72,7 +72,7 @@ def test_lines_come_in_the_order_of_training_and_hold_what_a_step_gets(
 
 def test_an_example_agrees_with_itself(examples: Examples, vocabulary: Vocabulary) -> None:
     count = len(examples.plan(1))
-    shown = list(read_examples(examples, epoch=1, count=10 * count))
+    shown = list(read_examples(examples, epoch=1, count=10 * count, batch_size=16))
     assert sorted(example.index for example in shown) == list(range(count))
     for example in shown:
         record = {name: np.array(value) for name, value in example.record().items()}
@@ -100,7 +100,7 @@ def _printed(page: ExamplePage, example: Example, width: int = 10_000) -> str:
 def test_the_page_shows_every_token_and_every_target_of_each_kind(examples: Examples, vocabulary: Vocabulary) -> None:
     page = ExamplePage(vocabulary, ASCII_SIGNS)
     kinds = TargetCounts(0, 0, 0)
-    for example in read_examples(examples, epoch=0, count=60):
+    for example in read_examples(examples, epoch=0, count=60, batch_size=16):
         text = _printed(page, example)
         wanted: list[str] = []
         for seen, label in zip(example.input_ids.tolist(), example.labels.tolist(), strict=True):
