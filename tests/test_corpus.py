@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import math
+import pickle
 import re
 import tracemalloc
 from pathlib import Path
@@ -320,6 +321,22 @@ def test_skipped_places_are_reported_in_one_line_by_reason(caplog: pytest.LogCap
     assert "1 x not UTF-8 (first: b.txt:1: bad)" in message
 
 
+def test_problems_of_several_readers_add_up_to_those_of_one(caplog: pytest.LogCaptureFixture) -> None:
+    found = [("not JSON", "a:3"), ("not UTF-8", "b:1"), ("not JSON", "b:7"), ("not UTF-8", "c:2"), ("truncated", "c")]
+    whole = Problems("skip")
+    parts = [Problems("skip") for _ in range(3)]
+    for reason, place in found:
+        whole.add(reason, place, "Mend it")
+        parts["abc".index(place[0])].add(reason, place, "Mend it")
+    merged = Problems("skip")
+    for part in parts:
+        merged.merge(pickle.loads(pickle.dumps(part)))
+    merged.report(logging.getLogger("test"))
+    whole.report(logging.getLogger("test"))
+    assert merged.counts == whole.counts
+    assert caplog.records[0].getMessage() == caplog.records[1].getMessage()
+
+
 def test_nothing_is_reported_where_nothing_was_skipped(caplog: pytest.LogCaptureFixture) -> None:
     Problems("skip").report(logging.getLogger("test"))
     assert caplog.records == []
@@ -339,6 +356,14 @@ def test_nothing_is_reported_where_nothing_was_skipped(caplog: pytest.LogCapture
         {"on_error": "ignore"},
         {"text_field": 3},
         {"fields": "text"},
+        {"files": None},
+        {"dataset": {"path": "owner/name"}},
+        {"files": None, "dataset": {"path": "owner/name", "config": "a"}},
+        {"files": None, "dataset": "owner/name"},
+        {"txt_document": "line"},
+        {"sentences": "line"},
+        {"duplicate_documents": True},
+        {"duplicate_lines": "first"},
     ],
     ids=str,
 )
@@ -346,3 +371,24 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     Corpus.model_validate({"files": ["a.jsonl"]})
     with pytest.raises(ValidationError):
         Corpus.model_validate({"files": ["a.jsonl"], **wrong})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, r"got none of them, expected exactly one of files, dataset; name the texts"),
+        (
+            {"files": ["a.jsonl"], "dataset": {"path": "owner/name"}},
+            r"got files and dataset, expected exactly one of files, dataset; .*corpus\.files=null",
+        ),
+    ],
+)
+def test_a_corpus_is_either_files_or_a_dataset(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as caught:
+        Corpus.model_validate(given)
+    assert [error["type"] for error in caught.value.errors()] == ["exactly_one"]
+
+
+def test_either_alone_is_enough_and_named_in_messages() -> None:
+    assert Corpus.model_validate({"dataset": {"path": "owner/name"}}).named == "corpus.dataset: owner/name, split train"
+    assert Corpus.model_validate({"files": ["a", "b"]}).named == "corpus.files: a, b"

@@ -32,6 +32,7 @@ from tokenization.documents import (
 from tokenization.sources import ShardSource
 
 _ROWS_PER_BATCH = 256
+_PARQUET_BUFFER_BYTES = 8 << 20  # what is fetched at once
 
 _HUB_REMEDIES: tuple[tuple[type[Exception], str, str], ...] = (
     (hub_errors.GatedRepoError, "is gated", "Ask for access on its page, and log in with `hf auth login`"),
@@ -114,10 +115,7 @@ def read_shard(source: ShardSource, reading: Reading, problems: Problems) -> Ite
     """
     field = reading.text_field
     try:
-        shard = _stream(source.path, source.name, source.split, source.identity).shard(source.num_shards, source.shard)
-        if shard.column_names is not None:
-            check_columns(shard.column_names, source.origin, field)
-            shard = shard.select_columns([field])
+        shard = _texts(source, field).shard(source.num_shards, source.shard)
         num_rows = 0
         for batch in shard.with_format("arrow").iter(_ROWS_PER_BATCH):
             check_columns(batch.column_names, source.origin, field)
@@ -175,18 +173,35 @@ def _commit(dataset: HubDataset) -> str:
     return sha
 
 
+def _texts(source: ShardSource, text_field: str) -> Any:
+    """The whole data set of a shard, of its columns only that of the text where they are known.
+
+    Raises:
+        Unreadable: there is no such column.
+    """
+    stream = _stream(source.path, source.name, source.split, source.identity)
+    if stream.column_names is None:
+        return stream
+    check_columns(stream.column_names, source.origin, text_field)
+    if stream.builder_name == "parquet":
+        return _stream(source.path, source.name, source.split, source.identity, parquet_column=text_field)
+    return stream.select_columns([text_field])
+
+
 @lru_cache(maxsize=8)
-def _stream(path: str, name: str | None, split: str, identity: str) -> Any:
+def _stream(path: str, name: str | None, split: str, identity: str, *, parquet_column: str | None = None) -> Any:
     """The data set as an IterableDataset, found once a process.
 
     Args:
         identity: the commit, or of a local folder what its content is known by.
+        parquet_column: the only one that is fetched, of a data set known to be of .parquet files.
     """
     from datasets import load_dataset
 
     revision = None if Path(path).is_dir() else identity
     try:
-        return load_dataset(path, name=name, split=split, revision=revision, streaming=True)
+        options = {} if parquet_column is None else _parquet_options(parquet_column)
+        return load_dataset(path, name=name, split=split, revision=revision, streaming=True, **options)
     except Exception as error:  # whatever the many builders of datasets raise
         remedies = [remedy for part, remedy in _LOAD_REMEDIES if part in str(error)]
         remedy = remedies[0] if remedies else "Check corpus.dataset, and the network where it is on the Hub"
@@ -194,6 +209,14 @@ def _stream(path: str, name: str | None, split: str, identity: str) -> Any:
             f"corpus.dataset: got {path!r} (name: {name or 'null'}, split: {split}), which cannot be opened "
             f"({_short(error)}).\nExpected a data set with that configuration and split. {remedy}."
         ) from error
+
+
+def _parquet_options(column: str) -> dict[str, Any]:
+    from pyarrow.dataset import ParquetFragmentScanOptions
+
+    # As datasets comes, each file would be held in memory as a whole by the time that its end is read.
+    scan = ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True, buffer_size=_PARQUET_BUFFER_BYTES)
+    return {"columns": [column], "fragment_scan_options": scan}
 
 
 def _short(error: Exception) -> str:

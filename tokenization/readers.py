@@ -17,6 +17,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -88,8 +89,10 @@ def _opened(file: FileSource) -> Iterator[BinaryIO]:
 
 
 def _system_fault(file: FileSource, error: OSError) -> CorpusError:
+    # pyarrow puts more than the system's words into strerror.
+    reason = os.strerror(error.errno) if error.errno else str(error)
     return CorpusError(
-        f"{file.path}: cannot be read ({error.strerror}).\nExpected the file that was there at the start. "
+        f"{file.path}: cannot be read ({reason}).\nExpected the file that was there at the start. "
         "Check the file and its disk, and launch the same command again."
     )
 
@@ -390,14 +393,14 @@ def _read_parquet(file: FileSource, reading: Reading, problems: Problems) -> Ite
 
 def _rows_per_batch(group: Any, text_field: str) -> int:
     columns = (group.column(i) for i in range(group.num_columns))
-    num_bytes = sum(c.total_uncompressed_size for c in columns if c.path_in_schema == text_field)
-    return max(1, min(group.num_rows, group.num_rows * _BATCH_BYTES // max(1, num_bytes)))
+    num_bytes = int(sum(c.total_uncompressed_size for c in columns if c.path_in_schema == text_field))
+    return max(1, int(group.num_rows) * _BATCH_BYTES // max(1, num_bytes))
 
 
 def _read_arrow(file: FileSource, reading: Reading, problems: Problems) -> Iterator[Document]:
     import pyarrow as pa
 
-    with _table_damage(file), pa.memory_map(str(file.path)) as data:
+    with _table_damage(file), pa.OSFile(str(file.path)) as data:
         is_file = data.read(6) == b"ARROW1"
         data.seek(0)
         open_table = pa.ipc.open_file if is_file else pa.ipc.open_stream
