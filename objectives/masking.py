@@ -269,7 +269,7 @@ class SpanMasking(_WordPolicy, frozen=True, extra="forbid", strict=True):
     targets: the lengths of spans differ by 0.6 % in total variation (mean 3.37 words here, 3.35 there), those of
     unbroken stretches of targets by 4 % (3.87 and 3.56, as spans that overlap are shorter). There the first word of a
     row is a target in 5 % and the second in 8 %, because only spans that begin with or before them reach them; here in
-    16 %. With 1.3 tokens a word there are 7 % more words among the targets here, as a beginning is drawn among words
+    16.5 %. With 1.3 tokens a word there are 7 % more words among the targets here, as a beginning is drawn among words
     and not among tokens, which favours long ones.
     """
 

@@ -183,8 +183,7 @@ REFUSALS = {
     ("masking.mlm_probability={schedule: uniform, start: 0.1}",): "masking.mlm_probability.start: unknown key. Known: "
     "schedule",
     ("masking.mlm_probability={schedule: stepwise, values: [0.3, 0.1], boundaries: []}",): "masking.mlm_probability: "
-    "got 2 values and 0 boundaries, expected one boundary fewer than values; the first value holds from the run's "
-    "start",
+    "got 2 values and 0 boundaries, expected one boundary fewer than values; the first value holds from the run's",
     ("masking.mlm_probability={schedule: stepwise, values: [0.3, 0.2, 0.1], boundaries: [0.5, 0.5]}",):
     "masking.mlm_probability: got boundaries [0.5, 0.5], expected ascending shares of the run; sort them",
     ("masking.mlm_probability={schedule: stepwise, values: [0.3, 0.1], boundaries: [1]}",):
