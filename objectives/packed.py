@@ -212,8 +212,13 @@ class _Filling:
             order: (D,) documents in the order in which they are laid out.
             column: where the first row begins; only of rows that are shared.
         """
+        sentences = np.asarray(self.split.sentence_offsets)
+        first_sentences = np.searchsorted(sentences, offsets, side="right") - 1
         for block in blocks(offsets[order + 1] - offsets[order]):
-            bounds, openings = self._bounds(offsets[order[block]], offsets[order[block] + 1])
+            documents = order[block]
+            bounds, openings = self._bounds(
+                offsets[documents], offsets[documents + 1], first_sentences[documents], first_sentences[documents + 1]
+            )
             listed = bounds.tolist()
             pieces: list[int] = []
             closings: list[int] = []
@@ -263,19 +268,22 @@ class _Filling:
             drawn.append(latest if draw < 0.5 else earliest + int((2 * draw - 1) * (latest - earliest + 1)))
         return [*drawn, final]
 
-    def _bounds(self, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
+    def _bounds(self, starts: Ints, ends: Ints, firsts: Ints, lasts: Ints) -> tuple[Ints, Ints]:
         """Where rows may end in each of some documents, in tokens: behind a sentence, in one longer than a row behind
         a word, and in a word longer than a row anywhere.
 
+        Args:
+            starts, ends: (num_documents,) of the documents, in tokens.
+            firsts, lasts: the sentences that these tokens belong to.
+
         Returns:
             The bounds of all documents one after another, each with its start and its end among them, and
-            (len(starts) + 1,) where those of each document begin.
+            (num_documents + 1,) where those of each document begin.
         """
         sentences = np.asarray(self.split.sentence_offsets)
-        first = np.searchsorted(sentences, starts, side="right") - 1
-        num_bounds = np.searchsorted(sentences, ends) - first + 1
+        num_bounds = lasts - firsts + 1 + (sentences[lasts] < ends)
         openings = np.append(0, np.cumsum(num_bounds))
-        bounds = sentences[np.repeat(first, num_bounds) + ranges(num_bounds)]
+        bounds = sentences[np.repeat(firsts, num_bounds) + ranges(num_bounds)]
         bounds[openings[:-1]], bounds[openings[1:] - 1] = starts, ends
         for words_only in (True, False):
             inner, behind = self._inside_long(bounds, openings, words_only=words_only)
@@ -297,7 +305,7 @@ class _Filling:
 
 
 def _parts(split: TokenSplit, offsets: Ints, order: Ints) -> tuple[Ints, Ints]:
-    """Offsets and order with documents of more than a million tokens in parts, which end with a sentence if one ends.
+    """Offsets and order with very long documents in parts, which end with a sentence if one ends.
 
     So what is held for each sentence is bounded, however long a document is; the seams cost a piece each.
     """
