@@ -9,8 +9,8 @@ cut, at the start of a word if one is near, instead of being truncated; the batc
 
 Every epoch has row boundaries of its own. Where sentences are kept whole that costs no row: a document takes as few as
 its sentences allow, and each row's end is drawn between the earliest and the latest that leave it so. Where there is
-but one such end, it is the same in every epoch: of novels in rows of 128 tokens two thirds of the ends come again in the
-next epoch (a quarter would by chance), in rows of 512 two fifths.
+but one such end, it is the same in every epoch: of novels in rows of 128 tokens two thirds of the ends come again in
+the next epoch (a quarter would by chance), in rows of 512 two fifths.
 """
 
 # B rows, L tokens per row, P pieces, N rows of the epoch, D documents
