@@ -16,7 +16,7 @@ from tokenization.vocabulary import Vocabulary
 
 Ints = npt.NDArray[np.int64]
 NO_DOCUMENT = -1
-TOKENS_AT_ONCE = 1 << 20  # of documents that a plan works on, which bounds what it holds beside its rows
+TOKENS_AT_ONCE = 1 << 18  # of documents that a plan works on, which bounds what it holds beside its rows
 
 
 class ExamplesError(ValueError):
@@ -178,7 +178,7 @@ def log_fill(logger: logging.Logger, name: str, num_rows: int, max_seq_length: i
 
 
 def blocks(num_tokens: Ints) -> Iterator[slice]:
-    """Stretches of documents of some million tokens, or a longer one alone: what a plan works on at a time.
+    """Stretches of documents of some 300,000 tokens, or a longer one alone: what a plan works on at a time.
 
     So what is held for each sentence on the way to a plan is bounded, however large the corpus is.
 

@@ -175,6 +175,14 @@ def test_lengths_do_not_become_a_curriculum(make_corpus: MakeSplit, vocabulary: 
         assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < bound
 
 
+def test_a_batch_is_drawn_from_among_a_few_batches_of_rows(make_corpus: MakeSplit, vocabulary: Vocabulary) -> None:
+    examples = _examples(OF_LIKE_LENGTH["documents"], make_corpus(300), vocabulary)
+    place = np.argsort(permutation(Key(3, 0, "order"), len(examples.plan(0))))
+    batches = [place[s.indices] for s in _course(examples, 8, 1)[:-1]]
+    assert len(batches) > 3 * 32
+    assert max(batch.max() - batch.min() for batch in batches) < 32 * 8
+
+
 def test_another_batch_size_sorts_other_rows_together(make_corpus: MakeSplit, vocabulary: Vocabulary) -> None:
     examples = _examples(OF_LIKE_LENGTH["documents"], make_corpus(60), vocabulary)
     first, second = (set(examples.select(Position(0, 0), size)[0].indices.tolist()) for size in (16, 17))

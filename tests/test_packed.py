@@ -154,6 +154,18 @@ def test_a_document_takes_as_few_rows_as_its_sentences_allow(
         assert taken[document] == needed
 
 
+def test_a_document_of_two_rows_of_whole_sentences_is_cut_behind_any_that_leaves_two(
+    vocabulary: Vocabulary, make_split: MakeSplit, with_own_ids: WithOwnIds
+) -> None:
+    split, own = with_own_ids(make_split([[[1] * 10] * 10]), vocabulary)
+    plans = [
+        Packed(max_seq_length=64, boundaries="doc_sentences").plan(split, own, seed=0, epoch=epoch)
+        for epoch in range(40)
+    ]
+    assert {len(plan) for plan in plans} == {2}
+    assert {int(plan.length[0]) for plan in plans} == {40, 50, 60}
+
+
 def test_a_row_of_doc_sentences_holds_one_document(vocabulary: Vocabulary, make_corpus: MakeSplit) -> None:
     rows = _all_rows(
         Packed(max_seq_length=64, boundaries="doc_sentences").plan(make_corpus(100), vocabulary, seed=0, epoch=0)
