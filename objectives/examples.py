@@ -3,9 +3,11 @@
 from pydantic import BaseModel
 
 from objectives.packed import Packed
+from objectives.sentence_order import SentenceOrder
 from objectives.sentence_pairs import SentencePairs
 
 EXAMPLES: dict[str, type[BaseModel]] = {
     "packed": Packed,
+    "sentence_order": SentenceOrder,
     "sentence_pairs": SentencePairs,
 }
