@@ -23,6 +23,7 @@ from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
 _CUTS = 64  # times that a chunk is cut in two before it goes without a match
+_IDLE_CUTS = 16  # without any match, after which there is hardly one to be found
 _FEW = 16  # in units of L: more waiting chunks than this are of one document and would find no match by other cuts
 _MAX_SHORTENED = 0.004  # of the tokens, lost so that Bs are of equal length
 _NEIGHBOURS = (8, 64)  # how many neighbours in the order of length may exchange, where too few match
@@ -126,12 +127,14 @@ class _Matching:
         document = self.chunks.document
         ends_document = np.append(document[1:] != document[:-1], True)
         kind = 2 * (self.chunks.num_starts == 0) + ends_document
+        idle = 0
         for cut in range(_CUTS):
             if cut:
                 self.middle[self.waiting] = self.chunks.middles(self.waiting, self._key("split"), draw=cut)
             block = 4 * (self.end - self.middle)[self.waiting] + kind[self.waiting]
             self._match(block, self._key(f"match.{cut}"))
-            if not 2 <= len(self.waiting) <= few:
+            idle = 0 if len(self.firsts[-1]) else idle + 1
+            if not 2 <= len(self.waiting) <= few or idle == _IDLE_CUTS:
                 break
         if len(self.waiting) <= few:
             self._match_shortened()

@@ -61,6 +61,8 @@ class Chunks:
             begins = self._begins_word(drawn)
             chosen[open_[begins]] = drawn[begins]
             open_ = open_[~begins]
+            if not len(open_):
+                break
         for i in open_.tolist():
             inside = np.arange(start[i] + 1, end[i])
             words = inside[self._begins_word(inside)]

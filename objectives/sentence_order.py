@@ -26,7 +26,8 @@ from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
 IN_ORDER, EXCHANGED = 0, 1
-_CUTS = 64  # times that a chunk is cut in two before it goes without a partner
+_CUTS = 40  # times that a chunk is cut in two before it goes without a partner
+_EXACT_CUTS, _CUTS_A_WIDTH = 20, 4  # of these without a difference in length; how many before it may be twice as large
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +62,10 @@ class SentenceOrder(BaseModel, frozen=True, extra="forbid", strict=True):
         chunks, middle = cut_in_two(bounds, split, vocabulary, Key(seed, epoch, "order.split"))
         label = _labels(chunks, middle, seed=seed, epoch=epoch)
         logger.info(
-            "sentence order of epoch %d: %d examples, %.2f%% exchanged, %d tokens left out in chunks of a single word, "
-            "of %d",
+            "sentence order of epoch %d: %d examples, %.2f%% exchanged; of %d tokens %d left out in chunks of a single "
+            "word",
             *(epoch, len(label), 100 * label.mean()),
-            *(split.num_tokens - (chunks.end - chunks.start).sum(), split.num_tokens),
+            *(split.num_tokens, split.num_tokens - (chunks.end - chunks.start).sum()),
         )
         is_exchanged = label == EXCHANGED
         before, behind = middle - chunks.start, chunks.end - middle
@@ -89,7 +90,10 @@ def _labels(chunks: Chunks, middle: Ints, *, seed: int, epoch: int) -> Ints:
     for cut in range(_CUTS):
         if cut:
             middle[waiting] = chunks.middles(waiting, Key(seed, epoch, "order.split"), draw=cut)
-        first, second, waiting = _mirrored(waiting, (middle - chunks.start)[waiting], (chunks.end - middle)[waiting])
+        width = 1 << max(0, cut - _EXACT_CUTS) // _CUTS_A_WIDTH
+        first, second, waiting = _mirrored(
+            waiting, (middle - chunks.start)[waiting], (chunks.end - middle)[waiting], width=width
+        )
         of_first = uniforms(Key(seed, epoch, "order.label"), first) < 0.5
         label[first], label[second] = of_first, ~of_first
         if not len(waiting):
@@ -99,10 +103,16 @@ def _labels(chunks: Chunks, middle: Ints, *, seed: int, epoch: int) -> Ints:
     return label
 
 
-def _mirrored(waiting: Ints, before: Ints, behind: Ints) -> tuple[Ints, Ints, Ints]:
-    """Match chunks (W,) whose segments have lengths (x, y) with others that have (y, x); and who is still waiting."""
+def _mirrored(waiting: Ints, before: Ints, behind: Ints, *, width: int) -> tuple[Ints, Ints, Ints]:
+    """Match chunks whose segments have lengths (x, y) with others that have (y, x); and who is still waiting.
+
+    Args:
+        waiting, before, behind: (W,) chunks and the lengths of their segments.
+        width: lengths that differ by less may count as equal.
+    """
     side = np.where(before == behind, waiting % 2, before > behind)
-    shape = np.minimum(before, behind) * (1 + int(max(before.max(), behind.max()))) + np.maximum(before, behind)
+    shorter, longer = np.minimum(before, behind) // width, np.maximum(before, behind) // width
+    shape = shorter * (1 + int(longer.max())) + longer
     order = np.argsort(2 * shape + side, kind="stable")
     key = (2 * shape + side)[order]
     rank = np.arange(len(key)) - np.searchsorted(key, key)

@@ -61,13 +61,15 @@ def test_an_epoch_is_a_pure_function_of_seed_and_epoch(
 def test_another_epoch_or_seed_cuts_at_other_places(
     name: str, vocabulary: Vocabulary, make_corpus: MakeSplit, with_own_ids: WithOwnIds, other: dict[str, int]
 ) -> None:
-    split, own = with_own_ids(make_corpus(60), vocabulary)
+    split, own = with_own_ids(make_corpus(60, words=(1, 10)), vocabulary)
     cutting = _cutting(name, max_seq_length=64)
     plans = [cutting.plan(split, own, seed=0, epoch=0), cutting.plan(split, own, **other)]
     openings = [set(_all_rows(plan).input_ids[:, 1].tolist()) for plan in plans]
     shared = len(openings[0] & openings[1]) / len(openings[0])
-    assert min(len(opening) for opening in openings) > 300
-    assert shared < 0.25  # a document's first token opens a row in every epoch, and one boundary in 64 falls together
+    assert min(len(opening) for opening in openings) > 150
+    # A document's first token opens a row in every epoch, and one boundary in 64 falls together, or of those at
+    # sentences one in eight.
+    assert shared < 0.3
 
 
 def test_rows_do_not_depend_on_how_they_are_asked_for(
@@ -101,7 +103,7 @@ def test_rows_of_any_corpus_are_well_formed(
     ids = rows.input_ids
     for key, value in _arrays(rows).items():
         assert value.dtype == np.int64, key
-        assert value.shape == ((len(plan),) if key == "next_sentence_label" else (len(plan), max_seq_length)), key
+        assert value.shape == ((len(plan),) if key.endswith("_label") else (len(plan), max_seq_length)), key
 
     num_used = rows.attention_mask.sum(axis=1)
     is_used = np.arange(max_seq_length) < num_used[:, None]

@@ -43,6 +43,7 @@ def batches(vocabulary: Vocabulary, make_corpus: MakeCorpus) -> dict[str, Batch]
             "token_type_ids": rows.token_type_ids,
             "position_ids": rows.position_ids,
             "next_sentence_label": rows.next_sentence_label,
+            "sentence_order_label": rows.sentence_order_label,
         }
         made[name] = {key: torch.from_numpy(value) for key, value in arrays.items() if value is not None}
         assert not made[name]["attention_mask"].all()
