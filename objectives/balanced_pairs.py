@@ -1,11 +1,11 @@
 """Pairs for next-sentence prediction of which nothing but the text tells the label.
 
-Every chunk of running text is cut into A and B, and half of the chunks exchange their Bs two by two. Two chunks match if
-their Bs are of different documents, of equal length, and alike in how they begin (with a sentence or a word) and end
+Every chunk of running text is cut into A and B, and half of the chunks exchange their Bs two by two. Two chunks match
+if their Bs are of different documents, of equal length, and alike in how they begin (with a sentence or a word) and end
 (with the document or before). Chunks that find no match are cut in two elsewhere until they do; of those that never do
-(about L / 64 in an epoch) two of nearly equal Bs match if the longer is shortened. Which of the matched chunks
-exchange is drawn last, so the lengths of A, B and row, and where they were cut, are distributed alike under both labels.
-Only where fewer than half of the chunks match, in a corpus of a few short documents, are other Bs exchanged as well.
+(about L / 64 in an epoch) two of nearly equal Bs match if the longer is shortened. Which of the matched chunks exchange
+is drawn last, so the lengths of A, B and row, and where they were cut, are distributed alike under both labels. Only
+where fewer than half of the chunks match, in a corpus of a few short documents, are other Bs exchanged as well.
 """
 
 # N examples of the epoch, W chunks that wait for a partner

@@ -17,6 +17,7 @@ NUM_SPECIAL = 3  # [CLS], [SEP], [SEP]
 _REACH = 3  # tokens that a bound inside a sentence is moved back at most to fall between two words
 _SHORTEST = 2 * _REACH + 2  # tokens of a shortened chunk at least (BERT: 2, which leaves A or B without context)
 _TRIES = 16  # draws of a word start before the words of a chunk are counted; two tokens in three start one
+_STRETCH = 256  # sentences that are filled in one direction
 _DRAWS_AT_ONCE = 1 << 16
 
 
@@ -133,30 +134,53 @@ def sentence_bounds(
 ) -> Ints:
     """As `token_bounds`, but a chunk is as many whole sentences as it has room for.
 
-    A sentence that is longer than a chunk is cut between two words, and its rest goes on with the sentences behind it.
+    A sentence that is longer than a chunk is cut between two words; its rest goes on with the sentences behind it.
+    Half of the stretches of text are filled from their end: the sentence that does not fit opens the next chunk, which
+    is a long one more often than not, so that otherwise first segments would be longer than second ones.
     """
-    sentences, documents = split.sentence_offsets, split.document_offsets
     lengths = _lengths(max_tokens, short_seq_prob, seed=seed, epoch=epoch)
+    documents = np.asarray(split.document_offsets)
+    num_stretches = -(-np.diff(documents) // _STRETCH)
+    within = np.arange(num_stretches.sum()) - np.repeat(np.cumsum(num_stretches) - num_stretches, num_stretches)
+    first = np.repeat(documents[:-1], num_stretches) + within * _STRETCH
+    last = np.minimum(first + _STRETCH, np.repeat(documents[1:], num_stretches))
+    is_backward = uniforms(Key(seed, epoch, "order.backward"), np.arange(len(first))) < 0.5
+    openings = _openings(len(first), seed=seed, epoch=epoch)
     bounds: list[int] = []
-    for document, opening in enumerate(_openings(split.num_documents, seed=seed, epoch=epoch)):
-        offsets = np.asarray(sentences[documents[document] : documents[document + 1] + 1]).tolist()
-        here, length, current, is_inside = offsets[0], int(next(lengths) * opening), 1, False
-        while here < offsets[-1]:  # offsets[current] is where the sentence at `here` ends
-            bounds.append(here)
-            most = max_tokens - (_REACH if is_inside else 0)
-            beyond = bisect_right(offsets, here + most, current)
-            wanted = bisect_right(offsets, here + min(length, most), current, beyond)
-            behind = min(beyond, max(wanted, current + 2))  # two sentences at least, where they fit
-            if behind == len(offsets) - 1 and behind > current + 2 and offsets[-1] - offsets[-3] <= max_tokens:
-                behind -= 1  # nor is a document's last one left alone
-            is_inside = behind == current
-            here = here + most if is_inside else offsets[behind - 1]
-            current, length = behind, next(lengths)
+    for a, b, backward, opening in zip(first.tolist(), last.tolist(), is_backward.tolist(), openings, strict=True):
+        offsets = np.asarray(split.sentence_offsets[a : b + 1])
+        ends = (offsets[-1] - offsets[::-1] if backward else offsets - offsets[0]).tolist()
+        found = _fill(ends, lengths, opening, max_tokens)
+        if backward:
+            found = [0, *(ends[-1] - bound for bound in reversed(found[1:]))]
+        bounds += [int(offsets[0]) + bound for bound in found]
     return _between_words(np.asarray([*bounds, split.num_tokens], dtype=np.int64), split, vocabulary)
 
 
+def _fill(ends: list[int], lengths: Iterator[int], opening: float, max_tokens: int) -> list[int]:
+    """Where the chunks of a stretch of sentences start, the first not excepted.
+
+    Args:
+        ends: 0 and where each sentence ends, in tokens of the stretch.
+    """
+    bounds: list[int] = []
+    here, length, current, is_inside = 0, int(next(lengths) * opening), 1, False
+    while here < ends[-1]:  # ends[current] is where the sentence at `here` ends
+        bounds.append(here)
+        most = max_tokens - (_REACH if is_inside else 0)
+        beyond = bisect_right(ends, here + most, current)
+        wanted = bisect_right(ends, here + min(length, most), current, beyond)
+        behind = min(beyond, max(wanted, current + 2))  # two sentences at least, where they fit
+        if behind == len(ends) - 1 and behind > current + 2 and ends[-1] - ends[-3] <= max_tokens:
+            behind -= 1  # nor is the last one left alone
+        is_inside = behind == current
+        here = here + most - _REACH if is_inside else ends[behind - 1]
+        current, length = behind, next(lengths)
+    return bounds
+
+
 def _openings(num_documents: int, *, seed: int, epoch: int) -> list[float]:
-    """Share of a chunk's length that a document's first chunk has, so that every epoch has boundaries of its own."""
+    """Share of a chunk's length that the first chunk has, so that every epoch has boundaries of its own."""
     draws: list[float] = ((1.0 + uniforms(Key(seed, epoch, "pairs.first"), np.arange(num_documents))) / 2).tolist()
     return draws
 

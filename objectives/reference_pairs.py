@@ -18,7 +18,7 @@ import numpy as np
 from objectives.chunks import NUM_SPECIAL
 from objectives.draws import Key, permutation, uniforms
 from objectives.pair_plan import PairPlan
-from objectives.rows import ExamplesError, Ints, document_token_offsets
+from objectives.rows import ExamplesError, Ints
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 

@@ -33,7 +33,9 @@ def _plan(split: TokenSplit, vocabulary: Vocabulary, *, max_seq_length: int = L,
 
 def _one_pass(split: TokenSplit, draw: random.Random, *, max_seq_length: int, short_seq_prob: float) -> list[Pair]:
     """The published steps over lists of tokens, each token its own number: A, B and whether B is random."""
-    sentences = [list(range(a, b)) for a, b in zip(split.sentence_offsets[:-1], split.sentence_offsets[1:], strict=True)]
+    sentences = [
+        list(range(a, b)) for a, b in zip(split.sentence_offsets[:-1], split.sentence_offsets[1:], strict=True)
+    ]
     documents = [sentences[a:b] for a, b in zip(split.document_offsets[:-1], split.document_offsets[1:], strict=True)]
     pairs: list[Pair] = []
     for own in range(len(documents)):
@@ -137,7 +139,9 @@ def test_truncation_leaves_the_lengths_that_dropping_token_after_token_leaves() 
 # The table of its faults ---------------------------------------------------------------------------------------------
 
 
-def _corpus(vocabulary: Vocabulary, make_split: MakeSplit, sentences: np.ndarray, tokens: tuple[int, int]) -> TokenSplit:
+def _corpus(
+    vocabulary: Vocabulary, make_split: MakeSplit, sentences: np.ndarray, tokens: tuple[int, int]
+) -> TokenSplit:
     """Documents of so many sentences each, of so many words of one piece."""
     draw = np.random.default_rng(1)
     return make_split([[[1] * draw.integers(*tokens, endpoint=True) for _ in range(num)] for num in sentences.tolist()])

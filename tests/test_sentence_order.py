@@ -71,11 +71,6 @@ def test_segments_are_whole_sentences_but_for_those_that_fill_a_row(
     for epoch in range(2):
         bounds = _in_corpus_order(SentenceOrder().plan(split, vocabulary, seed=0, epoch=epoch))
         assert np.mean([np.isin(bound, split.sentence_offsets) for bound in bounds]) > 0.99
-    start, middle, end = _in_corpus_order(
-        SentenceOrder(max_seq_length=64).plan(splits["one paragraph per line"], vocabulary, seed=0, epoch=0)
-    )
-    is_sentence = np.isin(middle, splits["one paragraph per line"].sentence_offsets)
-    assert 0.1 < is_sentence.mean() < 0.5, "the end of a paragraph is paired with the beginning of the next"
 
 
 @given(data=st.data(), max_seq_length=st.sampled_from([32, 64]), seed=st.integers(0, 5))
@@ -105,16 +100,20 @@ def test_both_segments_of_any_corpus_begin_a_word_and_follow_one_another(
 
 
 @every_corpus
-def test_lengths_do_not_tell_the_label(vocabulary: Vocabulary, splits: dict[str, TokenSplit], corpus: str) -> None:
+def test_lengths_do_not_tell_the_label(vocabulary: Vocabulary, make_corpus: MakeSplit, corpus: str) -> None:
+    """Nor does what a classifier learns of one corpus help with the next of its kind."""
+    num_documents, shape = CORPORA[corpus]
     parts = []
-    for epochs in (range(3), range(3, 6)):
-        plans = [SentenceOrder(max_seq_length=64).plan(splits[corpus], vocabulary, seed=0, epoch=e) for e in epochs]
+    for seed in (1, 2):
+        split = make_corpus(num_documents, **shape, seed=seed)
+        plans = [SentenceOrder(max_seq_length=64).plan(split, vocabulary, seed=seed, epoch=epoch) for epoch in range(3)]
         lengths = np.concatenate([np.stack([p.a_length, p.b_length, p.lengths], axis=1) for p in plans])
         parts.append((lengths, np.concatenate([p.sentence_order_label for p in plans])))
-    (x, y), (held_x, held_y) = parts
-    assert len(held_y) > 9_000
+    (x, y), (other_x, other_y) = parts
+    assert len(other_y) > 9_000
     model = HistGradientBoostingClassifier(max_iter=40, early_stopping=False, random_state=0).fit(x, y)
-    assert abs(roc_auc_score(held_y, model.predict_proba(held_x)[:, 1]) - 0.5) <= 0.02
+    area = roc_auc_score(other_y, model.predict_proba(other_x)[:, 1])
+    assert abs(area - 0.5) <= 0.02
 
 
 def test_documents_of_one_sentence_are_refused_if_they_are_not_to_be_split(

@@ -4,6 +4,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from objectives.rows import NO_DOCUMENT, ExamplesError, Rows
 from objectives.pair_plan import PairPlan
+from objectives.rows import NO_DOCUMENT, ExamplesError, Rows
 from objectives.sentence_pairs import NEXT, RANDOM, SentencePairs
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
@@ -263,25 +264,25 @@ def test_lengths_of_longer_rows_do_not_tell_the_label(
     assert abs(_held_out_auc(train, test) - 0.5) <= bound
 
 
+@pytest.mark.parametrize(
+    "shape", [{"num_documents": 500}, {"num_documents": 3000, "sentences": (1, 4), "words": (5, 60)}]
+)
 def test_how_segments_begin_and_end_does_not_tell_the_label(
-    vocabulary: Vocabulary, splits: dict[str, TokenSplit]
+    vocabulary: Vocabulary, make_corpus: MakeSplit, shape: dict[str, Any]
 ) -> None:
     """A row that is short, but whose B ends inside a sentence, would be random for sure if any B stood in it."""
-    mixed = "documents of very different length"
-    for corpus in ("sentences", mixed):
-        split, (train, test) = splits[corpus], ([], [])
-        for epoch in range(6):
-            plan = SentencePairs(max_seq_length=128).plan(split, vocabulary, seed=0, epoch=epoch)
-            bounds = (plan.a_start + plan.a_length, plan.b_start, plan.b_start + plan.b_length)
-            marks = [np.isin(bound, split.sentence_offsets) for bound in bounds]
-            assert 0.02 < (~marks[0]).mean() < 0.98 or corpus != mixed
-            (test if epoch % 2 else train).append((np.stack([*_lengths([plan])[0].T, *marks], axis=1), plan))
-        (x, y), (held_x, held_y) = (
-            (np.concatenate([x for x, _ in part]), np.concatenate([plan.next_sentence_label for _, plan in part]))
-            for part in (train, test)
-        )
-        assert len(held_y) > 10_000
-        assert abs(_held_out_auc((x, y), (held_x, held_y)) - 0.5) <= 0.02
+    split = make_corpus(**shape)
+    parts: tuple[list[tuple[np.ndarray, np.ndarray]], ...] = ([], [])
+    for epoch in range(6):
+        plan = SentencePairs(max_seq_length=64).plan(split, vocabulary, seed=0, epoch=epoch)
+        bounds = (plan.a_start + plan.a_length, plan.b_start, plan.b_start + plan.b_length)
+        marks = [np.isin(bound, split.sentence_offsets) for bound in bounds]
+        assert 0.05 < marks[2].mean() < 0.95
+        lengths, label = _lengths([plan])
+        parts[epoch % 2].append((np.stack([*lengths.T, *marks], axis=1), label))
+    train, test = ((np.concatenate([x for x, _ in part]), np.concatenate([y for _, y in part])) for part in parts)
+    assert len(test[1]) > 10_000
+    assert abs(_held_out_auc(train, test) - 0.5) <= 0.02
 
 
 def test_random_bs_come_from_anywhere_in_the_corpus(vocabulary: Vocabulary, splits: dict[str, TokenSplit]) -> None:
