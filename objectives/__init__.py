@@ -4,8 +4,10 @@ from pydantic import BaseModel
 
 from objectives.mlm import MlmSettings
 from objectives.mlm_nsp import MlmNspSettings
+from objectives.mlm_sop import MlmSopSettings
 
 OBJECTIVES: dict[str, type[BaseModel]] = {
     "mlm": MlmSettings,
     "mlm_nsp": MlmNspSettings,
+    "mlm_sop": MlmSopSettings,
 }

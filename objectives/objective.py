@@ -3,8 +3,8 @@
 An objective is asked for sums and counts, never for means: the loop adds the counts of all micro-batches and ranks
 first and divides once, so that the gradient does not depend on how a batch was cut up. A Batch is a dict of tensors
 with transformers' own keys: input_ids, attention_mask, token_type_ids, position_ids (rows of several pieces), labels
-(-100 where not a target), next_sentence_label; some masking policies add label_weights and mlm_probability
-(objectives.masking.Masked), which transformers does not know.
+(-100 where not a target), next_sentence_label, sentence_order_label; some masking policies add label_weights and
+mlm_probability (objectives.masking.Masked), which transformers does not know.
 """
 
 from collections.abc import Mapping

@@ -47,13 +47,13 @@ pipeline("fill-mask", model="PATH")("The cat sat on the {{ mask }}.")
 ```
 
 {% if pooler %}
-`pooler_output` of `AutoModel` was trained with next-sentence prediction.
+`pooler_output` of `AutoModel` was trained with {{ question }} prediction.
 {% else %}
 No pooler of transformers' own was trained: where `AutoModel` has one (BERT), its weights are random.
 Use the hidden states.
 {% endif %}
 {% if extra_heads %}
-The next-sentence head is in `extra_heads.safetensors`, which transformers leaves unread.
+The {{ question }} head is in `extra_heads.safetensors`, which transformers leaves unread.
 {% endif %}
 
 ## Licence
@@ -93,6 +93,7 @@ def write_card(folder: Path, recipe: Recipe, store: TokenStore, progress: dict[s
         license=" ".join((recipe.corpus.license or "").split()),
         mask=load_tokenizer(folder).mask_token,
         pooler=architecture == "bert" and recipe.objective.needs_sentence_pairs,
+        question="sentence-order" if "sop" in recipe.objective.terms else "next-sentence",
         extra_heads=(folder / EXTRA_HEADS).exists(),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")

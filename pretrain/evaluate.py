@@ -62,7 +62,7 @@ def evaluate(path: Path, recipe_path: Path | None, overrides: Sequence[str] = ()
             "a folder that was saved with one, such as a run's model folder."
         )
     check_folder(scored.model, objective.encoder, store, recipe.examples.max_seq_length)
-    terms = tuple(term for term in recipe.objective.terms if term != "nsp" or not missing)
+    terms = tuple(term for term in recipe.objective.terms if term == "mlm" or not missing)
     held_out = HeldOut(store, terms, max_seq_length=recipe.examples.max_seq_length)
     objective.to(processes.device)
     return held_out.measure(

@@ -13,6 +13,7 @@ from objectives.masking import TokenMasking
 from objectives.objective import Objective
 from objectives.packed import Packed
 from objectives.rows import Cutting, ExamplesError
+from objectives.sentence_order import SentenceOrder
 from objectives.sentence_pairs import SentencePairs
 from pretrain.batches import Examples, in_order
 from pretrain.processes import Processes
@@ -33,6 +34,7 @@ class HeldOut:
         cuttings: Mapping[str, Cutting] = {
             "mlm": Packed(max_seq_length=max_seq_length),
             "nsp": SentencePairs(max_seq_length=max_seq_length),
+            "sop": SentenceOrder(max_seq_length=max_seq_length),
         }
         self._examples = {
             term: Examples(store.held_out, store.vocabulary, cutting=cuttings[term], masking=TokenMasking(), seed=_SEED)

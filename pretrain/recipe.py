@@ -18,6 +18,7 @@ from objectives.examples import EXAMPLES
 from objectives.masking import MASKINGS, Masking
 from objectives.mlm import MlmSettings
 from objectives.mlm_nsp import MlmNspSettings
+from objectives.mlm_sop import MlmSopSettings
 from objectives.rows import Cutting
 from pretrain.optimizer import OPTIMIZERS, OptimizerSettings
 from pretrain.recipe_checks import between_sections
@@ -144,7 +145,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     examples: Annotated[Cutting, _Checked()]
     masking: Annotated[Masking, _Checked()]
     encoder: Annotated[Bert | ModernBert | EncoderFolder, _Checked()]
-    objective: Annotated[MlmSettings | MlmNspSettings, _Checked()]
+    objective: Annotated[MlmSettings | MlmNspSettings | MlmSopSettings, _Checked()]
     optimizer: Annotated[OptimizerSettings, _Checked()]
     schedule: Annotated[Schedule, _Checked()]
     train: Annotated[Train, _Checked()]

@@ -7,9 +7,14 @@ from pydantic import BaseModel
 
 from encoders.config import Bert, ModernBert
 from objectives.rates import RunSchedule, Uniform
-from objectives.sentence_pairs import SentencePairs
 from pretrain.recipe_problems import Problem, did_you_mean, got
 from pretrain.schedule import Trapezoidal
+
+_QUESTIONS = {
+    "mlm_nsp": ("whether B follows A", "sentence_pairs"),
+    "mlm_sop": ("whether A and B are in order", "sentence_order"),
+}
+"""What an objective asks about pairs, and the cutting that gives the answers."""
 
 
 def between_sections(sections: Mapping[str, Any]) -> Iterator[Problem]:
@@ -32,11 +37,15 @@ def between_sections(sections: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _pairs_problems(objective: Any, examples: Any) -> Iterator[Problem]:
-    if objective and examples and objective.needs_sentence_pairs and not isinstance(examples, SentencePairs):
+    if not (objective and examples and objective.needs_sentence_pairs):
+        return  # without a question about its pairs a cutting is as good as any other
+    question, expected = _QUESTIONS[objective.name]
+    if examples.name != expected:
+        others = [name for name, (_, cutting) in _QUESTIONS.items() if cutting == examples.name]
         yield Problem(
             "examples.name",
-            f"got {examples.name!r} with objective {objective.name}, which asks whether B follows A, expected "
-            "sentence_pairs; change it, or set objective.name to mlm",
+            f"got {examples.name!r} with objective {objective.name}, which asks {question}, expected {expected}; "
+            f"change it, or set objective.name to {' or '.join([*others, 'mlm'])}",
         )
 
 

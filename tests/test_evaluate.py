@@ -138,6 +138,23 @@ def _pieces(batch: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
     ]
 
 
+def test_a_run_that_learns_the_order_is_scored_on_frozen_rows_of_sentence_order(
+    tiny: Tiny, launch: Callable[..., Path]
+) -> None:
+    order = ("objective.name=mlm_sop", "examples.name=sentence_order")
+    run = launch(tiny(*order))
+    figures = _last_evaluation(run)
+    assert figures.keys() == {name.replace("nsp", "sop") for name in NAMES}
+    assert evaluate(run, None) == pytest.approx(figures, abs=1e-6)
+    plain = run.parent / "plain"
+    BertForMaskedLM.from_pretrained(run / "model").save_pretrained(plain)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(run / "model" / name, plain)
+    of_plain = evaluate(plain, run / "recipe.yaml")
+    assert of_plain == pytest.approx({key: figures[key] for key in ("eval/mlm_nats", "eval/accuracy/mlm")}, abs=1e-6)
+    assert "trained with sentence-order prediction" in (run / "model" / "README.md").read_text()
+
+
 # The command ---------------------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,7 @@ def batches(vocabulary: Vocabulary, make_corpus: MakeCorpus) -> dict[str, Batch]
             "token_type_ids": rows.token_type_ids,
             "position_ids": rows.position_ids,
             "next_sentence_label": rows.next_sentence_label,
+            "sentence_order_label": rows.sentence_order_label,
         }
         made[name] = {key: torch.from_numpy(value) for key, value in arrays.items() if value is not None}
         assert not made[name]["attention_mask"].all()
@@ -52,6 +53,12 @@ def batches(vocabulary: Vocabulary, make_corpus: MakeCorpus) -> dict[str, Batch]
 @pytest.fixture
 def pairs(batches: dict[str, Batch]) -> Batch:
     return batches["sentence_pairs"]
+
+
+@pytest.fixture
+def fitting(batches: dict[str, Batch], name: str) -> Batch:
+    """Rows of the cutting that answers all that an objective asks."""
+    return batches["sentence_order" if name == "mlm_sop" else "sentence_pairs"]
 
 
 def _build(name: str, family: str, vocabulary: Vocabulary, **settings: Any) -> Objective:
@@ -121,6 +128,19 @@ def test_a_batch_can_be_fed_to_its_transformers_model_by_hand(vocabulary: Vocabu
     objective = _build("mlm_nsp", "bert", vocabulary)
     expected = _total(objective, objective(pairs), objective.count(pairs))
     torch.testing.assert_close(objective.encoder.model(**pairs).loss, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_order_is_judged_by_the_head_for_next_sentences(vocabulary: Vocabulary, batches: dict[str, Batch]) -> None:
+    batch = batches["sentence_order"]
+    objective = _build("mlm_sop", "bert", vocabulary, sop_weight=0.25)
+    assert type(objective.encoder.model) is BertForPreTraining
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids", "labels")}
+    both = objective.encoder.model(**inputs, next_sentence_label=batch["sentence_order_label"]).loss
+    losses = objective(batch)
+    mlm = losses["mlm"].total / losses["mlm"].count
+    assert 0 < batch["sentence_order_label"].sum() < 12
+    expected = mlm + 0.25 * (both - mlm)
+    torch.testing.assert_close(_total(objective, losses, objective.count(batch)), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_next_sentences_on_modernbert_are_judged_by_a_head_on_cls(vocabulary: Vocabulary, pairs: Batch) -> None:
@@ -208,25 +228,26 @@ def test_a_batch_without_targets_gives_zero_and_a_finite_gradient(
 
 @every_pairing
 def test_columns_of_padding_change_neither_loss_nor_count(
-    vocabulary: Vocabulary, pairs: Batch, name: str, family: str
+    vocabulary: Vocabulary, fitting: Batch, name: str, family: str
 ) -> None:
     objective = _build(name, family, vocabulary)
     fill = {"input_ids": vocabulary.pad_id, "labels": NOT_A_TARGET}
     padded = {
         key: torch.nn.functional.pad(value, (0, 9), value=fill.get(key, 0)) if value.ndim == 2 else value
-        for key, value in pairs.items()
+        for key, value in fitting.items()
     }
-    assert objective.count(padded) == objective.count(pairs)
+    assert objective.count(padded) == objective.count(fitting)
+    assert set(objective.count(fitting)) == set(objective.weights)
     for term, loss in objective(padded).items():
-        torch.testing.assert_close(loss.total, objective(pairs)[term].total, atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(loss.total, objective(fitting)[term].total, atol=1e-4, rtol=1e-5)
 
 
 @every_pairing
-def test_totals_are_float32_under_bfloat16(vocabulary: Vocabulary, pairs: Batch, name: str, family: str) -> None:
+def test_totals_are_float32_under_bfloat16(vocabulary: Vocabulary, fitting: Batch, name: str, family: str) -> None:
     objective = _build(name, family, vocabulary)
-    exact = objective(pairs)
+    exact = objective(fitting)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = objective(pairs)
+        rounded = objective(fitting)
     for term, loss in rounded.items():
         assert loss.total.dtype == torch.float32
         assert loss.total.item() != exact[term].total.item()

@@ -107,6 +107,11 @@ def test_a_section_that_is_missing_is_told(write: Write) -> None:
 BETWEEN_SECTIONS = {
     ("examples={name: packed}",): "examples.name: got 'packed' with objective mlm_nsp, which asks whether B follows A, "
     "expected sentence_pairs; change it, or set objective.name to mlm",
+    ("examples={name: sentence_order}",): "examples.name: got 'sentence_order' with objective mlm_nsp, which asks "
+    "whether B follows A, expected sentence_pairs; change it, or set objective.name to mlm_sop or mlm",
+    ("objective.name=mlm_sop", "checkpoint.best=null"): "examples.name: got 'sentence_pairs' with objective mlm_sop, "
+    "which asks whether A and B are in order, expected sentence_order; change it, or set objective.name to mlm_nsp or "
+    "mlm",
     ("examples.max_seq_length=1024",): "examples.max_seq_length: got 1024, expected at most "
     "encoder.max_position_embeddings = 512; lower the one or raise the other",
     ("encoder.num_attention_heads=3",): "encoder.hidden_size: got 256 with 3 attention heads, expected a multiple of "
@@ -162,7 +167,7 @@ def test_all_problems_of_all_kinds_stand_in_one_message(write: Write) -> None:
     expected = {
         "seed": "got 2 times (lines 2, 3), expected a key once",
         "sede": "unknown key; did you mean seed?",
-        "objective.name": "missing; expected one of mlm, mlm_nsp",
+        "objective.name": "missing; expected one of mlm, mlm_nsp, mlm_sop",
         "optimizer.learning_rate": "got 2 times (line 11), expected a key once",
         "optimizer.lerning_rate": "unknown key; did you mean learning_rate?",
         "train": "got steps and hours, expected exactly one of",

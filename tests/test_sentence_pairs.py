@@ -2,7 +2,9 @@
 
 # L tokens per row
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
+from objectives.pair_plan import PairPlan
 from objectives.rows import NO_DOCUMENT, ExamplesError, Rows
-from objectives.sentence_pairs import NEXT, RANDOM, PairPlan, SentencePairs
+from objectives.sentence_pairs import NEXT, RANDOM, SentencePairs
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
@@ -79,6 +82,41 @@ def test_a_and_b_each_begin_with_a_word(vocabulary: Vocabulary, splits: dict[str
     first_sep, _ = _segments(rows, vocabulary)
     assert vocabulary.is_word_start[rows.input_ids[:, 1]].all()
     assert vocabulary.is_word_start[rows.input_ids[np.arange(len(first_sep)), first_sep + 1]].all()
+
+
+@every_corpus
+def test_words_may_begin_behind_a_token_that_ends_one(
+    vocabulary: Vocabulary, splits: dict[str, TokenSplit], with_own_ids: WithOwnIds, corpus: str
+) -> None:
+    """As in byte-level BPE, where the token after a bracket begins a word without a mark of its own."""
+    split, own = with_own_ids(splits[corpus], vocabulary)
+    is_word_end = np.random.default_rng(0).random(own.size) < 0.1
+    own = dataclasses.replace(own, is_word_start=own.is_word_start & ~np.roll(is_word_end, 1), is_word_end=is_word_end)
+    rows = _all_rows(SentencePairs(max_seq_length=64).plan(_by_arrays_alone(split), own, seed=0, epoch=0))  # type: ignore[arg-type]
+    first_sep, _ = _segments(rows, own)
+    first_of_b = rows.input_ids[np.arange(len(first_sep)), first_sep + 1]
+    begins = own.begins_word(first_of_b - 1, first_of_b) | np.isin(first_of_b, split.sentence_offsets)
+    assert begins.all()
+    assert (~own.is_word_start[first_of_b]).sum() > 20, "some words begin without a mark"
+
+
+class _Ids:
+    """What a store that is spread over files promises of its ids: a length, slices and arrays of places."""
+
+    def __init__(self, ids: np.ndarray) -> None:
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
+        assert isinstance(places, slice) or (isinstance(places, np.ndarray) and places.ndim == 1), places
+        assert isinstance(places, slice) or not len(places) or places.min() >= 0
+        return self._ids[places]
+
+
+def _by_arrays_alone(split: TokenSplit) -> TokenSplit:
+    return dataclasses.replace(split, ids=_Ids(split.ids))  # type: ignore[arg-type]
 
 
 def test_b_begins_with_a_sentence_where_a_chunk_holds_the_start_of_one(
@@ -154,12 +192,15 @@ def test_chunks_of_a_single_word_are_left_out_and_counted(
     vocabulary: Vocabulary, make_split: MakeSplit, caplog: pytest.LogCaptureFixture
 ) -> None:
     split = make_split([*([[[1]]] * 20), *([[[1, 1, 1], [2, 1]]] * 30), [[9]]])
-    caplog.set_level("INFO", logger="objectives.sentence_pairs")
+    caplog.set_level("INFO", logger="objectives.balanced_pairs")
     plan = SentencePairs(max_seq_length=32).plan(split, vocabulary, seed=0, epoch=0)
     rows = _all_rows(plan)
     assert (rows.documents != NO_DOCUMENT).sum() == 30 * 6
     assert set(rows.documents[rows.documents != NO_DOCUMENT].tolist()) == set(range(20, 50))
-    assert "left out 21 of 51 chunks (29 tokens) that are a single word" in caplog.text
+    assert (
+        "sentence pairs of epoch 0: 30 examples, 53.33% random; of 209 tokens 0 truncated, 29 left out in chunks of a "
+        "single word" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("short_seq_prob", [0.0, 0.1, 0.5])
@@ -205,8 +246,8 @@ def test_lengths_do_not_tell_the_label(vocabulary: Vocabulary, splits: dict[str,
 
 @pytest.mark.parametrize(
     ("max_seq_length", "num_documents", "num_epochs", "bound"),
-    [(128, 160, 20, 0.02), (512, 1600, 6, 0.02), (512, 160, 50, 0.08)],
-    ids=["128", "512", "too few for Bs of equal length"],
+    [(128, 160, 20, 0.02), (512, 1600, 6, 0.02), (128, 40, 64, 0.02)],
+    ids=["128", "512", "few chunks"],
 )
 def test_lengths_of_longer_rows_do_not_tell_the_label(
     vocabulary: Vocabulary,
@@ -221,6 +262,36 @@ def test_lengths_of_longer_rows_do_not_tell_the_label(
     train, test = _lengths(plans[: num_epochs // 2]), _lengths(plans[num_epochs // 2 :])
     assert len(test[1]) > 9_000
     assert abs(_held_out_auc(train, test) - 0.5) <= bound
+
+
+@pytest.mark.parametrize(
+    "shape", [{"num_documents": 500}, {"num_documents": 3000, "sentences": (1, 4), "words": (5, 60)}]
+)
+def test_how_segments_begin_and_end_does_not_tell_the_label(
+    vocabulary: Vocabulary, make_corpus: MakeSplit, shape: dict[str, Any]
+) -> None:
+    """A row that is short, but whose B ends inside a sentence, would be random for sure if any B stood in it."""
+    split = make_corpus(**shape)
+    parts: tuple[list[tuple[np.ndarray, np.ndarray]], ...] = ([], [])
+    for epoch in range(6):
+        plan = SentencePairs(max_seq_length=64).plan(split, vocabulary, seed=0, epoch=epoch)
+        bounds = (plan.a_start + plan.a_length, plan.b_start, plan.b_start + plan.b_length)
+        marks = [np.isin(bound, split.sentence_offsets) for bound in bounds]
+        assert 0.05 < marks[2].mean() < 0.95
+        lengths, label = _lengths([plan])
+        parts[epoch % 2].append((np.stack([*lengths.T, *marks], axis=1), label))
+    train, test = ((np.concatenate([x for x, _ in part]), np.concatenate([y for _, y in part])) for part in parts)
+    assert len(test[1]) > 10_000
+    assert abs(_held_out_auc(train, test) - 0.5) <= 0.02
+
+
+def test_random_bs_come_from_anywhere_in_the_corpus(vocabulary: Vocabulary, splits: dict[str, TokenSplit]) -> None:
+    plan = SentencePairs(max_seq_length=64).plan(splits["sentences"], vocabulary, seed=0, epoch=0)
+    is_random = plan.next_sentence_label == RANDOM
+    distance = (plan.b_document - plan.a_document)[is_random] / 500
+    # Uniform numbers are a third apart in the mean; half of the corpus apart, as neighbours in a sorted list, never.
+    assert abs(np.abs(distance).mean() - 1 / 3) < 0.02
+    assert abs(np.corrcoef(plan.a_document[is_random], plan.b_document[is_random])[0, 1]) < 0.05
 
 
 def test_the_classifier_does_see_lengths_that_tell_the_label(
@@ -246,6 +317,26 @@ def test_a_single_document_is_refused(vocabulary: Vocabulary, make_split: MakeSp
         match=r"got 1 document .*expected at least 2: a random B must come.*blank line.*examples\.name: packed",
     ):
         SentencePairs().plan(split, vocabulary, seed=0, epoch=0)
+
+
+def test_documents_of_one_sentence_are_refused_if_they_are_not_to_be_split(
+    vocabulary: Vocabulary, make_split: MakeSplit
+) -> None:
+    split = make_split([*([[[1] * 20]] * 1312), *([[[1] * 20] * 5] * 40)])
+    for pairing in ("balanced", "reference"):
+        cutting = SentencePairs(single_sentence_documents="error", pairing=pairing)
+        with pytest.raises(
+            ExamplesError,
+            match=r"got 1,312 of 1,352 documents with one sentence alone, expected at least two in each.*Set "
+            r"examples\.single_sentence_documents: split.*examples\.name: packed",
+        ):
+            cutting.plan(split, vocabulary, seed=0, epoch=0)
+    several = make_split([[[1] * 20] * 5] * 40)
+    one, other = (
+        SentencePairs(single_sentence_documents=choice).plan(several, vocabulary, seed=0, epoch=0)
+        for choice in ("error", "split")
+    )
+    np.testing.assert_array_equal(one.a_start, other.a_start)
 
 
 def test_one_document_that_outweighs_the_others_is_refused(vocabulary: Vocabulary, make_split: MakeSplit) -> None:
