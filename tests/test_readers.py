@@ -164,16 +164,16 @@ def test_an_ending_may_be_in_capitals(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".csv", ".json.gz", ".txt.zst"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, ending: str) -> None:
-    path = _write(tmp_path, ending, [{"text": f"{i} " + "word " * 200} for i in range(8_000)])
+    path = _write(tmp_path, ending, [{"text": f"{i} " + "word " * 200} for i in range(12_000)])
     corpus = Corpus(files=(str(path),))
     sources = resolve_sources(corpus)
     tracemalloc.start()
     num_characters = sum(len(document.text) for document in read_documents(sources.train, corpus, Problems("stop")))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert num_characters > 8_000_000
+    assert num_characters > 12_000_000
     # A .json is read through a window of a mebibyte, which stands there some times: as bytes, as text, and as both.
-    assert peak < num_characters * 0.8
+    assert peak < 7_500_000
 
 
 def test_the_arrow_file_format_is_read_as_well_as_the_stream(tmp_path: Path) -> None:
@@ -404,10 +404,8 @@ def test_a_truncated_file_is_told_as_one_and_what_stands_before_can_be_kept(
     kept = _read(path, problems)
     # A text file may end within a document, which is given as far as it goes.
     assert kept[:-1] == [row["text"] for row in _rows(3000)][: len(kept)][:-1]
-    assert problems.counts.keys() <= {
-        *(f"{fault} {Path(ending).suffix or ending}" for fault in ("truncated", "damaged")),
-        "source without a document",
-    }
+    assert problems.counts.total() == 1
+    assert problems.counts.keys() <= {f"{fault} {Path(path).suffix}" for fault in ("truncated", "damaged")}
 
 
 @pytest.mark.parametrize("ending", DAMAGED)

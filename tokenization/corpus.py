@@ -170,6 +170,7 @@ def read_documents(sources: Iterable[Source], corpus: Corpus, problems: Problems
                     problems.add("document without text", got, "Remove it")
         except Unreadable as fault:
             problems.add(fault.reason, fault.message, fault.remedy)
+            continue
         if num_documents == 0:
             got = f"{source.origin}: got no document at all, expected at least one."
             problems.add("source without a document", got, "Remove it from the corpus")
