@@ -78,8 +78,8 @@ class SentenceEncoder:
     that it has inside a sentence. And very long sentences are cut (`cut_long`), where the library would take memory of
     a hundred times their size; only what stands without white space for 10,000 characters can get other ids by it.
 
-    It remembers at most 262,144 chunks or 16 million characters of them (64 MB where words have eight letters), and then
-    starts anew.
+    It remembers at most 262,144 chunks or 16 million characters of them (64 MB where words have eight letters), and
+    then starts anew.
     """
 
     # The chunks that are remembered by number: chunk n has _ids[_starts[n] : _starts[n] + _lengths[n]] and _words[n].
