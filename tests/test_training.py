@@ -124,6 +124,13 @@ def test_every_word_of_seen_characters_is_known(name: str) -> None:
     assert tokenizer.unk_token_id not in tokenizer("".join(_many_ties(2000, seed=1))).input_ids
 
 
+@over_families
+@pytest.mark.parametrize("texts", [[], ["", " \0\n\u3000"]], ids=["no text", "nothing visible"])
+def test_text_without_a_word_is_refused(name: str, texts: list[str]) -> None:
+    with pytest.raises(VocabularyError, match=r"tokenizer.*: got .*expected"):
+        _train(name, texts, vocab_size=300)
+
+
 def test_to_bytes_nothing_is_unknown() -> None:
     tokenizer = _train("bpe", _many_ties(2000), vocab_size=300)
     assert tokenizer.decode(tokenizer("中 \U0010ffff 😀").input_ids, skip_special_tokens=True) == "中 \U0010ffff 😀"

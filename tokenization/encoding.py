@@ -17,8 +17,8 @@ LONGEST_RUN = 10_000
 """Characters without white space that are encoded as one; the library takes up to some hundred bytes for each."""
 
 _LONGEST_PART = 100_000
-_PART = re.compile(rf"(?s).{{1,{_LONGEST_PART}}}(?:\s|\Z)")
-_RUN = re.compile(rf"\S{{1,{LONGEST_RUN}}}")
+_LAST_SPACE = re.compile(r"\s\S*\Z")
+_RUN = re.compile(r"\S+")
 # Of sentences that are encoded at once, and of chunks that are remembered.
 _CHARACTERS_AT_ONCE = 4_000_000
 _MOST_CHARACTERS = 2**23
@@ -36,13 +36,25 @@ def cut_long(text: str) -> Iterator[str]:
     if len(text) <= LONGEST_RUN:
         yield text
         return
+    start = 0
+    while start < len(text):
+        end = start + _LONGEST_PART
+        if end < len(text) and (space := _LAST_SPACE.search(text, start, end)) is not None:
+            end = space.start() + 1
+        part = text[start:end]
+        yield _cut_runs(part.removesuffix(" ") if end < len(text) else part)
+        start = end
 
-    def cut(run: re.Match[str]) -> str:
-        goes_on = run.end() < len(text) and not text[run.end()].isspace()
-        return f"{run[0]} " if goes_on else run[0]
 
-    for part in _PART.finditer(_RUN.sub(cut, text)):
-        yield part[0].removesuffix(" ") if part.end() < part.endpos else part[0]
+def _cut_runs(part: str) -> str:
+    if max(map(len, part.split()), default=0) <= LONGEST_RUN:
+        return part
+
+    def cut(match: re.Match[str]) -> str:
+        run = match[0]
+        return " ".join(run[i : i + LONGEST_RUN] for i in range(0, len(run), LONGEST_RUN))
+
+    return _RUN.sub(cut, part)
 
 
 class Encoded(NamedTuple):
@@ -65,7 +77,8 @@ class SentenceEncoder:
     that it has inside a sentence. And very long sentences are cut (`cut_long`), where the library would take memory of
     a hundred times their size; only what stands without white space for 10,000 characters can get other ids by it.
 
-    It remembers at most 131,072 chunks or 8 million characters of them, about 50 MB, and then starts anew.
+    It remembers at most 131,072 chunks or 8 million characters of them (32 MB where words have eight letters), and then
+    starts anew.
     """
 
     # The chunks that are remembered by number: chunk n has _ids[_starts[n] : _starts[n] + _lengths[n]] and _words[n].
