@@ -312,10 +312,10 @@ def write_corpus(folder: Path, files: Sequence[Path], num_bytes: int) -> list[Pa
 
 
 def _distinct_texts(files: Sequence[Path]) -> Iterator[str]:
-    from tokenization.corpus import Corpus, Problems, read_documents, resolve_files
+    from tokenization.corpus import Corpus, Problems, read_documents, resolve_sources
 
     corpus = Corpus(files=tuple(map(str, files)), held_out=0.0)
-    found = resolve_files(corpus).train
+    found = resolve_sources(corpus).train
     for copy in itertools.count(1):
         for number, document in enumerate(read_documents(found, corpus, Problems("skip")), start=1):
             yield f"Copy {copy} of document {number}.\n\n{document.text}"

@@ -6,7 +6,8 @@ emitted once an epoch, where there what is too long is cut off; and the lengths 
 label. To that end chunks are matched two by two with one whose segments have the same lengths the other way round, and
 one of the two is exchanged; chunks that find no such partner are cut in two elsewhere until they do. Chunks are
 whole sentences, so that neither does a segment that ends inside a sentence tell the label; only in a chunk of a single
-sentence (one that fills the row, or a whole document) is the sentence cut in two, at the start of a word.
+sentence (beside which the next has no room, or a whole document) is the sentence cut in two, at the start of a word.
+Which half came first then shows in where they were cut: take rows that are long beside the sentences.
 """
 
 # N examples of the epoch, W chunks that wait for a partner

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from objectives.pair_plan import PairPlan
-from objectives.reference_pairs import _truncated
+from objectives.reference_pairs import _targets, _truncated
 from objectives.rows import NO_DOCUMENT, ExamplesError
 from objectives.sentence_pairs import RANDOM, SentencePairs
 from tokenization.store import TokenSplit
@@ -116,6 +116,15 @@ def test_a_pass_has_the_statistics_of_the_published_steps(
     error = np.sqrt(ours.var(axis=0) / len(ours) + theirs.var(axis=0) / len(theirs))
     assert (error > 0).sum() >= 17
     np.testing.assert_array_less(abs(ours.mean(axis=0) - theirs.mean(axis=0)), 4.5 * error + 1e-9)
+
+
+def test_short_targets_are_uniform_from_two_tokens_to_a_full_row() -> None:
+    targets = _targets(61_000, 62, 1.0, seed=0, epoch=0)
+    counts = np.bincount(targets, minlength=63)
+    assert not counts[:2].any()
+    assert ((counts[2:] - 1000) ** 2 / 1000).sum() < 120  # chi-squared of 60 degrees of freedom: 1 in 100,000
+    is_full = _targets(50_000, 62, 0.1, seed=0, epoch=0) == 62
+    assert abs(is_full.mean() - (0.9 + 0.1 / 61)) < 4 * np.sqrt(0.09 / 50_000)
 
 
 def test_truncation_leaves_the_lengths_that_dropping_token_after_token_leaves() -> None:
