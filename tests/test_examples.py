@@ -163,20 +163,21 @@ def test_an_empty_split_is_refused(name: str, vocabulary: Vocabulary, make_split
         _cutting(name, max_seq_length=32).plan(make_split([]), vocabulary, seed=0, epoch=0)
 
 
-@every_case
+@pytest.mark.parametrize("name", EACH_TOKEN_ONCE)
 @pytest.mark.parametrize("num_tokens", [1, 2, 29, 30, 31, 60, 500])
-def test_a_single_document_of_a_single_sentence_is_cut_or_refused(
+def test_a_single_document_of_a_single_sentence_is_cut(
     name: str, vocabulary: Vocabulary, make_split: MakeSplit, with_own_ids: WithOwnIds, num_tokens: int
 ) -> None:
     split, own = with_own_ids(make_split([[[1] * num_tokens]]), vocabulary)
     for epoch in range(10):
-        cutting = _cutting(name, max_seq_length=32)
-        if name == "sentence_pairs":
-            with pytest.raises(ExamplesError, match=r"got 1 document"):
-                cutting.plan(split, own, seed=0, epoch=epoch)
-            return
-        rows = _all_rows(cutting.plan(split, own, seed=0, epoch=epoch))
+        rows = _all_rows(_cutting(name, max_seq_length=32).plan(split, own, seed=0, epoch=epoch))
         np.testing.assert_array_equal(rows.input_ids[rows.documents != NO_DOCUMENT], np.arange(num_tokens))
+
+
+@pytest.mark.parametrize("name", ["sentence_pairs", "sentence_pairs, none short"])
+def test_a_single_document_has_no_random_b(name: str, vocabulary: Vocabulary, make_split: MakeSplit) -> None:
+    with pytest.raises(ExamplesError, match=r"got 1 document"):
+        _cutting(name, max_seq_length=32).plan(make_split([[[1] * 20, [1] * 20]]), vocabulary, seed=0, epoch=0)
 
 
 @every_case
