@@ -27,6 +27,8 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.preparing
+	$(BIN)/python -m benchmarks.masking_speed
 
 # Rewrites the golden curves; the change that explains the difference shows it.
 golden: .venv/ready

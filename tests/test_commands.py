@@ -163,7 +163,10 @@ def test_resume_and_fresh_exclude_each_other(tiny_file: Path, capsys: pytest.Cap
     assert "not allowed with argument" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["pretrain", "pretrain.prepare", "pretrain.evaluate", "pretrain.push"])
+COMMANDS = ["", ".prepare", ".inspect", ".audit", ".evaluate", ".verify", ".push"]
+
+
+@pytest.mark.parametrize("module", [f"pretrain{command}" for command in COMMANDS])
 def test_every_command_explains_itself(module: str, capsys: pytest.CaptureFixture[str]) -> None:
     from importlib import import_module
 

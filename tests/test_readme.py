@@ -10,7 +10,9 @@ from pretrain.recipe import SECTIONS, Recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
-    path for path in (ROOT / "README.md", ROOT / "recipes" / "README.md", ROOT / "CONTRIBUTING.md") if path.exists()
+    path
+    for path in (ROOT / "README.md", ROOT / "DATA.md", ROOT / "recipes" / "README.md", ROOT / "CONTRIBUTING.md")
+    if path.exists()
 ]
 KEYS = {
     f"{section}.{alias}"
