@@ -2,11 +2,11 @@
 
 from pydantic import BaseModel
 
-from objectives.documents import Documents
-from objectives.packed import Packed
-from objectives.segments import Segments
-from objectives.sentence_order import SentenceOrder
-from objectives.sentence_pairs import SentencePairs
+from objectives.cutting.documents import Documents
+from objectives.cutting.packed import Packed
+from objectives.cutting.segments import Segments
+from objectives.cutting.sentence_order import SentenceOrder
+from objectives.cutting.sentence_pairs import SentencePairs
 
 EXAMPLES: dict[str, type[BaseModel]] = {
     "documents": Documents,

@@ -23,13 +23,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from objectives import counts
-from objectives.rates import MaskingRate, Uniform, mean_rate, rates
-from objectives.replacement import corrupt
-from objectives.row_draws import Floats, RowDraws
-from objectives.segmenters import SEGMENTERS, segmented_word_starts
-from objectives.selection import choose_tokens, choose_words, cut_a_word
-from objectives.units import Bools, Words, piece_openings, word_starts
+from objectives.masks import counts
+from objectives.masks.rates import MaskingRate, Uniform, mean_rate, rates
+from objectives.masks.replacement import corrupt
+from objectives.masks.row_draws import Floats, RowDraws
+from objectives.masks.segmenters import SEGMENTERS, segmented_word_starts
+from objectives.masks.selection import choose_tokens, choose_words, cut_a_word
+from objectives.masks.units import Bools, Words, piece_openings, word_starts
 from tokenization.vocabulary import Vocabulary
 
 NOT_A_TARGET = -100  # what torch's and transformers' cross-entropy ignore

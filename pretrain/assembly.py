@@ -12,7 +12,7 @@ from objectives.draws import Key
 from objectives.objective import Objective
 from pretrain.recipe import Recipe
 from tokenization.cache import Engine, prepare_store
-from tokenization.cores import prepare_here
+from tokenization.preparing.cores import prepare_here
 from tokenization.store import TokenStore
 from tokenization.vocabulary import Vocabulary, load_tokenizer
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from objectives.rows import ExamplesError, Ints
 from pretrain.assembly import prepared_store
-from pretrain.audit_corpus import corpus_section, held_out_section, tally, vocabulary_section
-from pretrain.audit_examples import examples_section, no_examples_section, sample_note
-from pretrain.audit_figure import Section
-from pretrain.audit_masks import masks_section
-from pretrain.audit_overlap import find_overlap
-from pretrain.audit_page import audit_page
-from pretrain.audit_rows import emitted, tally_rows
+from pretrain.audits.corpus import corpus_section, held_out_section, tally, vocabulary_section
+from pretrain.audits.examples import examples_section, no_examples_section, sample_note
+from pretrain.audits.figure import Section
+from pretrain.audits.masks import masks_section
+from pretrain.audits.overlap import find_overlap
+from pretrain.audits.page import audit_page
+from pretrain.audits.rows import emitted, tally_rows
 from pretrain.batches import Examples
 from pretrain.commands import guarded
 from pretrain.recipe import Recipe, read_recipe

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 import torch
 
+from objectives.cutting.packed import Packed
+from objectives.cutting.sentence_order import SentenceOrder
+from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.masking import TokenMasking
 from objectives.objective import Objective
-from objectives.packed import Packed
 from objectives.rows import Cutting, ExamplesError
-from objectives.sentence_order import SentenceOrder
-from objectives.sentence_pairs import SentencePairs
 from pretrain.batches import Examples, in_order
 from pretrain.processes import Processes
 from tokenization.store import TokenStore

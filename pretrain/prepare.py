@@ -15,7 +15,7 @@ from pretrain.assembly import prepared_store
 from pretrain.commands import guarded
 from pretrain.recipe import RecipeError, read_recipe
 from tokenization.cache import Engine, StillPreparing
-from tokenization.cores import prepare_here
+from tokenization.preparing.cores import prepare_here
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +69,7 @@ def _engine(options: argparse.Namespace) -> Engine:
     if options.tasks is None:
         raise RecipeError(f"got --executor {options.executor} without --tasks, expected --tasks N, 1 or more.")
     try:
-        from tokenization.pipeline import datatrove_engine
+        from tokenization.preparing.pipeline import datatrove_engine
     except ImportError as error:
         raise RecipeError(
             f"--executor {options.executor} runs on datatrove, which cannot be imported ({error}).\n"

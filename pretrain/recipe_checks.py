@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from encoders.config import Bert, ModernBert
-from objectives.rates import RunSchedule, Uniform
+from objectives.masks.rates import RunSchedule, Uniform
 from pretrain.recipe_problems import Problem, did_you_mean, got
 from pretrain.schedule import Trapezoidal
 

@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from objectives.cutting.packed import Packed
+from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.examples import EXAMPLES
 from objectives.masking import MASKINGS, NOT_A_TARGET, Masked, TokenMasking
-from objectives.packed import Packed
 from objectives.rows import Rows
-from objectives.sentence_pairs import SentencePairs
-from pretrain import audit, audit_overlap, audit_rows
+from pretrain import audit
 from pretrain.assembly import prepared_store
-from pretrain.audit_figure import Figure, Lengths, Verdict, at_least, at_most, doubling
-from pretrain.audit_masks import token_kinds
-from pretrain.audit_overlap import NGRAM, find_overlap
-from pretrain.audit_rows import LabelTally
+from pretrain.audits.figure import Figure, Lengths, Verdict, at_least, at_most, doubling
+from pretrain.audits.masks import token_kinds
+from pretrain.audits.overlap import NGRAM, find_overlap
+from pretrain.audits.rows import LabelTally
 from pretrain.recipe import Recipe
 from tokenization.store import TokenSplit, TokenStore
 from tokenization.vocabulary import Vocabulary
@@ -445,7 +445,7 @@ def test_shared_ngrams_are_those_that_looking_at_every_one_finds(
     train, held_out = ([draw.integers(0, num_ids, n).tolist() for n in all] for all in (train_lengths, lengths))
     held_out += [train[0], train[0][-9:] + train[1][:9], [9] * 5 + train[-1] + [9] * 5]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit_overlap, "_TOKENS_AT_ONCE", 17)
+        patch.setattr("pretrain.audits.overlap._TOKENS_AT_ONCE", 17)
         overlap = find_overlap(_split(train), _split(held_out), seed=0)
     known = {tuple(ids[i : i + NGRAM]) for ids in train for i in range(len(ids) - NGRAM + 1)}
     for number, ids in enumerate(held_out):
@@ -464,7 +464,7 @@ def _split(documents: list[list[int]]) -> TokenSplit:
 def test_of_a_large_held_out_part_a_draw_is_looked_at_and_said(
     figures: Callable[..., dict[str, Figure]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_overlap, "MAX_HELD_OUT_TOKENS", 3000)
+    monkeypatch.setattr("pretrain.audits.overlap.MAX_HELD_OUT_TOKENS", 3000)
     found = figures()["touched_documents"]
     assert 1 <= found.n < 20 and f"a draw of {found.n} of 20" in found.reason
 
@@ -472,8 +472,8 @@ def test_of_a_large_held_out_part_a_draw_is_looked_at_and_said(
 def test_of_many_rows_a_sample_is_counted_and_of_a_long_epoch_the_text_left_out_is_estimated(
     tiny: Callable[..., Recipe], make_store: Callable[..., TokenStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_rows, "MAX_ROWS", 300)
-    monkeypatch.setattr(audit_rows, "MAX_PLACES", 1)
+    monkeypatch.setattr("pretrain.audits.rows.MAX_ROWS", 300)
+    monkeypatch.setattr("pretrain.audits.rows.MAX_PLACES", 1)
     sections = {section.title: section for section in audit.audit(tiny(), make_store())}
     found = {figure.name: figure for section in sections.values() for figure in section.figures}
     assert found["row_lengths"].n == found["next_sentence_random"].n == 300

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives.documents import Documents
+from objectives.cutting.documents import Documents
+from objectives.cutting.packed import Packed
+from objectives.cutting.segments import Segments
+from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.draws import Key, permutation
 from objectives.masking import TokenMasking
-from objectives.packed import Packed
 from objectives.rows import Cutting, Ints, Rows
-from objectives.segments import Segments
-from objectives.sentence_pairs import SentencePairs
 from pretrain.batches import Examples, Position, Selection, in_order, num_tokens, trimmed
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary

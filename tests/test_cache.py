@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus, CorpusError, is_held_out
-from tokenization.sentences import split_sentences
+from tokenization.reading.sentences import split_sentences
 from tokenization.store import StoreError, TokenSplit, TokenStore
 from tokenization.training import WordPiece
 from tokenization.vocabulary import TokenizerFolder, load_tokenizer
@@ -328,12 +328,12 @@ def test_a_cache_that_cannot_be_made_is_told(corpus: Corpus, tmp_path: Path) -> 
 
 
 MOMENTS = [
-    "tokenization.preparation.train_tokenizer",
-    "tokenization.cores.write_shard",
-    "tokenization.arrays.ArrayWriter.append",
-    "tokenization.merging.sync_path",
-    "tokenization.merging.write_manifest",
-    "tokenization.merging._put_in_place",
+    "tokenization.preparing.preparation.train_tokenizer",
+    "tokenization.preparing.cores.write_shard",
+    "tokenization.preparing.arrays.ArrayWriter.append",
+    "tokenization.preparing.merging.sync_path",
+    "tokenization.preparing.merging.write_manifest",
+    "tokenization.preparing.merging._put_in_place",
 ]
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenization import duplicates
 from tokenization.corpus import Document, Problems
-from tokenization.duplicates import DocumentEntries, LineEntries, find_repeats
-from tokenization.survey import Survey, survey_section, text_lines, without_lines
+from tokenization.preparing import duplicates
+from tokenization.preparing.duplicates import DocumentEntries, LineEntries, find_repeats
+from tokenization.preparing.survey import Survey, survey_section, text_lines, without_lines
 
 Corpus = list[list[tuple[bool, str]]]
 """Whether it is held out, and the text, of each document of each section."""

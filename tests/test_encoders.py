@@ -27,9 +27,9 @@ from transformers import (
 from encoders.attention import attention_kernel
 from encoders.config import ENCODERS, EncoderError, SpecialIds, flops_per_token
 from encoders.encoder import EXTRA_HEADS, Batch, Encoder, build_encoder, load_encoder
-from objectives.packed import Packed
+from objectives.cutting.packed import Packed
+from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.rows import Rows
-from objectives.sentence_pairs import SentencePairs
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 

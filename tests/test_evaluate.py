@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional
 from transformers import BertForMaskedLM, BertForPreTraining
 
+from objectives.cutting.packed import Packed
+from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.masking import TokenMasking
-from objectives.packed import Packed
-from objectives.sentence_pairs import SentencePairs
 from pretrain.assembly import load_objective, prepared_store
 from pretrain.batches import Examples, Selection
 from pretrain.evaluate import evaluate, main

@@ -11,7 +11,7 @@ import datasets
 import pytest
 
 from tokenization.corpus import Corpus, CorpusError, Problems, read_documents, resolve_sources
-from tokenization.digests import Digests
+from tokenization.reading.digests import Digests
 
 
 @pytest.fixture(autouse=True)

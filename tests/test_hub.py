@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import errors
 
-from tokenization import hub
 from tokenization.corpus import Corpus, CorpusError, HubDataset, Problems, ShardSource, read_documents, resolve_sources
+from tokenization.reading import hub
 
 TEXTS = [[f"shard {shard} row {row}" for row in range(400)] for shard in range(3)]
 SHA = "0123456789abcdef0123456789abcdef01234567"

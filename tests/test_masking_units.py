@@ -13,10 +13,10 @@ from scipy import stats
 
 from objectives.draws import Key, uniforms
 from objectives.masking import MASKINGS, SpanMasking
-from objectives.row_draws import RowDraws
-from objectives.segmenters import SEGMENTERS, segmented_word_starts
-from objectives.selection import choose_words
-from objectives.units import Words, piece_openings, word_starts
+from objectives.masks.row_draws import RowDraws
+from objectives.masks.segmenters import SEGMENTERS, segmented_word_starts
+from objectives.masks.selection import choose_words
+from objectives.masks.units import Words, piece_openings, word_starts
 from tests.maskings import FAMILIES, characters, mask, packed_rows, plain_rows, policy, targets, words_of
 from tokenization.vocabulary import Vocabulary
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives.packed import Packed, PackedPlan
+from objectives.cutting.packed import Packed, PackedPlan
 from objectives.rows import NO_DOCUMENT, Rows
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
@@ -204,7 +204,7 @@ def test_a_plan_says_how_full_its_rows_are(
     max_seq_length: int,
     lowest: float,
 ) -> None:
-    with caplog.at_level("INFO", "objectives.packed"):
+    with caplog.at_level("INFO", "objectives.cutting.packed"):
         plan = Packed(max_seq_length=max_seq_length, boundaries=boundaries).plan(  # type: ignore[arg-type]
             make_corpus(200), vocabulary, seed=0, epoch=0
         )
@@ -228,7 +228,7 @@ def test_a_document_longer_than_what_is_worked_on_at_a_time_is_laid_out_in_parts
     split, own = with_own_ids(make_corpus(6, sentences=(1, 60), words=words), vocabulary)
     cutting = Packed(max_seq_length=64, boundaries=boundaries)  # type: ignore[arg-type]
     whole = len(cutting.plan(split, own, seed=0, epoch=0))
-    monkeypatch.setattr("objectives.packed.TOKENS_AT_ONCE", 500)
+    monkeypatch.setattr("objectives.cutting.packed.TOKENS_AT_ONCE", 500)
     rows = _all_rows(cutting.plan(split, own, seed=0, epoch=0))
     emitted = _emitted(rows)
     np.testing.assert_array_equal(np.sort(emitted), np.arange(split.num_tokens))

@@ -12,7 +12,7 @@ import pytest
 from pretrain import prepare
 from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus
-from tokenization.pipeline import ExecutorError, datatrove_engine
+from tokenization.preparing.pipeline import ExecutorError, datatrove_engine
 from tokenization.store import TokenStore
 from tokenization.training import WordPiece
 
@@ -36,7 +36,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.fixture(scope="module")
 def expected(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("tokenization.sections.SECTION_BYTES", 1)  # four files are four sections
+        patched.setattr("tokenization.preparing.sections.SECTION_BYTES", 1)  # four files are four sections
         return _files(prepare_store(corpus, WORDPIECE, cache_dir=tmp_path_factory.mktemp("here")))
 
 
@@ -53,7 +53,7 @@ def test_tasks_make_the_store_that_one_process_makes(
     tasks: int,
     workers: int,
 ) -> None:
-    monkeypatch.setattr("tokenization.sections.SECTION_BYTES", 1)
+    monkeypatch.setattr("tokenization.preparing.sections.SECTION_BYTES", 1)
     engine = datatrove_engine("local", tasks=tasks, options={"workers": workers})
     store = prepare_store(corpus, WORDPIECE, cache_dir=tmp_path, engine=engine)
     assert _files(store) == expected
@@ -63,10 +63,10 @@ def test_tasks_make_the_store_that_one_process_makes(
 PREPARE = """
 import os, signal, sys
 from pathlib import Path
-from tokenization import preparation, sections
+from tokenization.preparing import preparation, sections
 from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus
-from tokenization.pipeline import datatrove_engine
+from tokenization.preparing.pipeline import datatrove_engine
 from tokenization.training import WordPiece
 
 sections.SECTION_BYTES = 1

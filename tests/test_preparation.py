@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tokenization import cores, sections, workers
 from tokenization.cache import Engine, prepare_store
-from tokenization.cores import prepare_here
 from tokenization.corpus import Corpus, is_held_out
-from tokenization.merging import merge
-from tokenization.preparation import Preparation
+from tokenization.preparing import cores, sections, workers
+from tokenization.preparing.cores import prepare_here
+from tokenization.preparing.merging import merge
+from tokenization.preparing.preparation import Preparation
 from tokenization.store import TokenStore
 from tokenization.training import WordPiece, train_tokenizer
 from tokenization.vocabulary import load_tokenizer
@@ -228,7 +228,7 @@ def test_a_vocabulary_is_trained_on_a_sample_of_the_size_that_was_asked_for(
         seen.extend(read_texts())
         return train_tokenizer(settings, read_texts)
 
-    monkeypatch.setattr("tokenization.preparation.train_tokenizer", watch)
+    monkeypatch.setattr("tokenization.preparing.preparation.train_tokenizer", watch)
     size = sum(len(text) for text in _texts([Path(name) for name in corpus.files]))
     settings = WordPiece(vocab_size=80, sample_megabytes=size / 3e6)
     store = prepare_store(corpus, settings, cache_dir=tmp_path)

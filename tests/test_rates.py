@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
+from objectives.cutting.packed import Packed
 from objectives.masking import MASKINGS
-from objectives.packed import Packed
-from objectives.rates import MaskingRate, mean_rate, rates
-from objectives.row_draws import RowDraws
+from objectives.masks.rates import MaskingRate, mean_rate, rates
+from objectives.masks.row_draws import RowDraws
 from pretrain.batches import Examples, Position
 from pretrain.estimate import estimate
 from pretrain.loop import Loop

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tokenization import readers
 from tokenization.corpus import Corpus, CorpusError, Problems, read_documents, resolve_sources
-from tokenization.readers import DECOMPRESSORS, FILE_ENDINGS
-from tokenization.sources import DECOMPRESSED
+from tokenization.reading import readers
+from tokenization.reading.readers import DECOMPRESSORS, FILE_ENDINGS
+from tokenization.reading.sources import DECOMPRESSED
 
 Rows = list[dict[str, Any]]
 

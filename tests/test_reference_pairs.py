@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from objectives.pair_plan import PairPlan
-from objectives.reference_pairs import _targets, _truncated
+from objectives.cutting.pair_plan import PairPlan
+from objectives.cutting.reference_pairs import _targets, _truncated
+from objectives.cutting.sentence_pairs import RANDOM, SentencePairs
 from objectives.rows import NO_DOCUMENT, ExamplesError
-from objectives.sentence_pairs import RANDOM, SentencePairs
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
@@ -195,7 +195,7 @@ def test_of_paragraphs_as_lines_88_percent_are_random_and_text_is_never_emitted(
 ) -> None:
     sentences = np.random.default_rng(0).choice([1, 2], p=[0.7, 0.3], size=2000)
     split = _corpus(vocabulary, make_split, sentences, (62, 95))
-    caplog.set_level("INFO", logger="objectives.reference_pairs")
+    caplog.set_level("INFO", logger="objectives.cutting.reference_pairs")
     plan = _plan(split, vocabulary)
     assert _within(_share_random(plan), 0.88, len(plan))
     assert _padding(plan) < 0.005

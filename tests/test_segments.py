@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives.documents import Documents
+from objectives.cutting.documents import Documents
+from objectives.cutting.segments import Segments, SegmentsPlan
 from objectives.rows import Rows
-from objectives.segments import Segments, SegmentsPlan
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from objectives.pair_plan import PairPlan
+from objectives.cutting.pair_plan import PairPlan
+from objectives.cutting.sentence_order import EXCHANGED, IN_ORDER, SentenceOrder
 from objectives.rows import ExamplesError
-from objectives.sentence_order import EXCHANGED, IN_ORDER, SentenceOrder
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
@@ -129,6 +129,6 @@ def test_a_plan_says_how_many_rows_it_exchanged_and_what_it_left_out(
     vocabulary: Vocabulary, make_split: MakeSplit, caplog: pytest.LogCaptureFixture
 ) -> None:
     split = make_split([*([[[3]]] * 2), *([[[1, 1, 1], [2, 1]]] * 10)])
-    caplog.set_level("INFO", logger="objectives.sentence_order")
+    caplog.set_level("INFO", logger="objectives.cutting.sentence_order")
     SentenceOrder().plan(split, vocabulary, seed=0, epoch=7)
     assert "sentence order of epoch 7: 10 examples, 50.00% exchanged; of 66 tokens 6 left out" in caplog.text

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from objectives.pair_plan import PairPlan
+from objectives.cutting.pair_plan import PairPlan
+from objectives.cutting.sentence_pairs import NEXT, RANDOM, SentencePairs
 from objectives.rows import NO_DOCUMENT, ExamplesError, Rows
-from objectives.sentence_pairs import NEXT, RANDOM, SentencePairs
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
@@ -192,7 +192,7 @@ def test_chunks_of_a_single_word_are_left_out_and_counted(
     vocabulary: Vocabulary, make_split: MakeSplit, caplog: pytest.LogCaptureFixture
 ) -> None:
     split = make_split([*([[[1]]] * 20), *([[[1, 1, 1], [2, 1]]] * 30), [[9]]])
-    caplog.set_level("INFO", logger="objectives.balanced_pairs")
+    caplog.set_level("INFO", logger="objectives.cutting.balanced_pairs")
     plan = SentencePairs(max_seq_length=32).plan(split, vocabulary, seed=0, epoch=0)
     rows = _all_rows(plan)
     assert (rows.documents != NO_DOCUMENT).sum() == 30 * 6

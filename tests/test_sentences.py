@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenization.sentences import SPLITTERS, WINDOW, split_lines, split_sentences
+from tokenization.reading.sentences import SPLITTERS, WINDOW, split_lines, split_sentences
 
 TEXTS = [
     "One sentence. Another one! A third?",

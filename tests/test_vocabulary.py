@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerFast
 
 from tests.families import FAMILIES, SPECIALS, real_text, tokenizer_of
-from tokenization.pieces import stands_apart
+from tokenization.families.pieces import stands_apart
 from tokenization.vocabulary import Vocabulary, VocabularyError, fingerprint_tokenizer, load_tokenizer
 
 # What ids mean -------------------------------------------------------------------------------------------------------

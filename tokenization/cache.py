@@ -17,17 +17,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from transformers import PreTrainedTokenizerFast
 
-from tokenization.cores import prepare_here
 from tokenization.corpus import Corpus, HeldOutFiles, Sources, resolve_sources
-from tokenization.manifest import FORMAT_VERSION
-from tokenization.merging import REPLACED, library_versions
-from tokenization.preparation import Preparation
-from tokenization.sections import cut_sections
-from tokenization.shards import SPLITS
+from tokenization.preparing.cores import prepare_here
+from tokenization.preparing.manifest import FORMAT_VERSION
+from tokenization.preparing.merging import REPLACED, library_versions
+from tokenization.preparing.preparation import Preparation
+from tokenization.preparing.sections import cut_sections
+from tokenization.preparing.shards import SPLITS
+from tokenization.preparing.workers import WorkerError
 from tokenization.store import StoreError, TokenStore
 from tokenization.training import TrainableTokenizer
 from tokenization.vocabulary import TokenizerFolder, fingerprint_tokenizer, load_tokenizer
-from tokenization.workers import WorkerError
 
 TASKS = ".tasks-"
 """What the folders are called in which an engine on many machines keeps its notes."""

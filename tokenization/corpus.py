@@ -13,12 +13,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from tokenization.digests import Digests
-from tokenization.documents import CorpusError, Document, Problems, Reading, Unreadable
-from tokenization.files import find_files
-from tokenization.hub import HubDataset, find_shards
-from tokenization.readers import READERS
-from tokenization.sources import FileSource, ShardSource, Source, Sources
+from tokenization.reading.digests import Digests
+from tokenization.reading.documents import CorpusError, Document, Problems, Reading, Unreadable
+from tokenization.reading.files import find_files
+from tokenization.reading.hub import HubDataset, find_shards
+from tokenization.reading.readers import READERS
+from tokenization.reading.sources import FileSource, ShardSource, Source, Sources
 
 __all__ = [
     "Corpus",

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from tokenization.arrays import read_array
-from tokenization.manifest import ManifestError, read_manifest
-from tokenization.shards import SPLITS, file_digest
+from tokenization.preparing.arrays import read_array
+from tokenization.preparing.manifest import ManifestError, read_manifest
+from tokenization.preparing.shards import SPLITS, file_digest
 from tokenization.token_ids import TokenIds
 from tokenization.vocabulary import Vocabulary
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tokenization.arrays import read_array
+from tokenization.preparing.arrays import read_array
 
 # Each mapped file holds a descriptor open, of which a process often has no more than 1,024.
 _MAX_OPEN = 256

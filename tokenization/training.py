@@ -2,10 +2,10 @@
 
 from transformers import PreTrainedTokenizerFast
 
-from tokenization.bpe import ByteLevelBpe
-from tokenization.trainable import ReadTexts, TrainableTokenizer
-from tokenization.unigram import Unigram
-from tokenization.wordpiece import WordPiece
+from tokenization.families.bpe import ByteLevelBpe
+from tokenization.families.trainable import ReadTexts, TrainableTokenizer
+from tokenization.families.unigram import Unigram
+from tokenization.families.wordpiece import WordPiece
 
 __all__ = ["TOKENIZERS", "ByteLevelBpe", "TrainableTokenizer", "Unigram", "WordPiece", "train_tokenizer"]
 

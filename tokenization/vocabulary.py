@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 from transformers import PreTrainedTokenizerFast
 
-from tokenization.pieces import piece_reader
+from tokenization.families.pieces import piece_reader
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)

@@ -1,0 +1,1 @@
+"""How a token store is cut into examples: what the table of objectives.examples is made of."""

@@ -1,0 +1,1 @@
+"""Which positions, how many, and what takes their place: what objectives.masking is made of."""

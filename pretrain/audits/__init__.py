@@ -1,0 +1,1 @@
+"""The figures of pretrain.audit, a section a file."""
