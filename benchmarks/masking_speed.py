@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from objectives.masking import MASKINGS
-from tokenization.vocabulary import CONTINUATION, SPECIAL_TOKENS, Vocabulary
+from tokenization.families.pieces import CONTINUATION
+from tokenization.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 SHAPES = [(64, 128), (32, 512)]
 _VOCAB_SIZE = 30_522
