@@ -40,7 +40,12 @@ def _verify(paths: Sequence[Path]) -> None:
     """
     damaged = []
     for path in paths:
-        for subject in _subjects(path):
+        try:
+            subjects = list(_subjects(path))
+        except CheckpointError as error:
+            damaged.append(str(error))
+            continue
+        for subject in subjects:
             try:
                 subject.check()
             except (CheckpointError, StoreError) as error:

@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus, CorpusError, is_held_out
+from tokenization.reading.documents import SourceLost
 from tokenization.reading.sentences import split_sentences
 from tokenization.store import StoreError, TokenSplit, TokenStore
 from tokenization.training import WordPiece
@@ -338,16 +339,16 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_failure_leaves_the_cache_as_it_was(
+def test_a_fault_of_the_corpus_leaves_the_cache_as_it_was(
     corpus: Corpus, cache: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     prepare_store(corpus, WORDPIECE, cache_dir=cache)
     before = _snapshot(cache)
 
     def fail(*args: Any, **kwargs: Any) -> None:
-        raise MemoryError
+        raise CorpusError("a document that is at fault")
 
-    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+    with monkeypatch.context() as patched, pytest.raises(CorpusError):
         patched.setattr(moment, fail)
         prepare_store(corpus, WordPiece(vocab_size=130), cache_dir=cache)
     assert _snapshot(cache) == before
@@ -355,13 +356,14 @@ def test_a_failure_leaves_the_cache_as_it_was(
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SourceLost])
 def test_after_an_interruption_the_next_call_makes_the_same_store(
-    corpus: Corpus, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    corpus: Corpus, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, error: type[Exception]
 ) -> None:
     def interrupt(*args: Any, **kwargs: Any) -> None:
-        raise KeyboardInterrupt
+        raise error
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(error):
         patched.setattr(moment, interrupt)
         prepare_store(corpus, WORDPIECE, cache_dir=cache)
     store = prepare_store(corpus, WORDPIECE, cache_dir=cache)

@@ -25,7 +25,7 @@ def _surveys(sections: Corpus, factory: pytest.TempPathFactory) -> list[Survey]:
     for number, section in enumerate(sections):
         documents = [(held_out, Document(text=text, origin="here")) for held_out, text in section]
         survey_section(documents, Problems("stop"), folder / str(number))
-    return [Survey.open(folder / str(number)) for number in range(len(sections))]
+    return [Survey(folder / str(number)) for number in range(len(sections))]
 
 
 def _expected(sections: list[list[tuple[bool, str]]]) -> tuple[list[list[bool]], int]:

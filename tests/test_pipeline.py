@@ -124,7 +124,12 @@ def test_the_command_prepares_by_datatrove(tiny_file: Path, tmp_path: Path, caps
         (["--executor", "local", "--tasks", "0"], "tasks: got 0, expected 1 or more"),
         (["--executor", "local", "--tasks", "1", "--option", "x"], "--option: got 'x', expected key=value"),
         (["--executor", "local", "--tasks", "1", "--option", "x=1"], "unexpected keyword argument 'x'"),
-        (["--executor", "ray", "--tasks", "1"], "install ray"),
+        (
+            ["--executor", "local", "--tasks", "1", "--option", "workers=two"],
+            "got workers 'two', expected a whole number",
+        ),
+        (["--executor", "local", "--tasks", "2", "--option", "start_method=foo"], "cannot find context"),
+        (["--executor", "ray", "--tasks", "1"], "install"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -149,3 +154,7 @@ def test_jobs_that_are_only_queued_are_told_so(
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {"store": None, "queued": True}
     assert "Launch again once they are done" in captured.err
+    monkeypatch.undo()
+    # What jobs are writing is not written here as well.
+    assert prepare.main([str(tiny_file), f"cache_dir={tmp_path / 'c'}"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"store": None, "queued": True}

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tokenization.preparing import cores, sections, workers
 from tokenization.preparing.cores import prepare_here
 from tokenization.preparing.merging import merge
 from tokenization.preparing.preparation import Preparation
+from tokenization.preparing.shards import write_shard
 from tokenization.store import TokenStore
 from tokenization.training import WordPiece, train_tokenizer
 from tokenization.vocabulary import load_tokenizer
@@ -250,3 +252,66 @@ def test_a_corpus_that_changes_while_it_is_read_is_refused(corpus: Corpus, tmp_p
 
     with pytest.raises(ValueError, match=r"got other documents than.*expected the corpus to stay.*\nLaunch the same"):
         prepare_store(Corpus(files=(str(path),), held_out=0.0), WORDPIECE, cache_dir=tmp_path / "c", engine=changing)
+
+
+def test_a_vocabulary_has_something_to_be_trained_on_however_small_the_sample(corpus: Corpus, tmp_path: Path) -> None:
+    store = prepare_store(corpus, WordPiece(vocab_size=40, sample_megabytes=1e-6), cache_dir=tmp_path)
+    assert store.vocabulary.size == 40
+
+
+def test_training_text_that_is_all_held_out_too_is_told(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text("\n" + (folder / "a.jsonl").read_text())
+    held = {"files": [str(folder / "a.jsonl")]}
+    corpus = Corpus.model_validate({"files": [str(copy)], "held_out": held, "duplicate_documents": "drop"})
+    with pytest.raises(ValueError, match=r"got no document to train on.*expected at least one"):
+        prepare_store(corpus, WORDPIECE, cache_dir=tmp_path / "cache")
+
+
+def test_documents_without_a_token_are_not_counted_as_duplicates(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text((folder / "a.jsonl").read_text() + '{"text": "\\u200b"}\n{"text": "\\u200b \\u200b"}\n')
+    corpus = Corpus(files=(str(path),), held_out=0.0, on_error="skip", duplicate_documents="drop")
+    survey = prepare_store(corpus, WORDPIECE, cache_dir=tmp_path / "cache").manifest["survey"]
+    assert (survey["dropped_documents"], survey["emptied_documents"]) == (9, 0)
+
+
+def test_more_sections_than_files_may_be_open_are_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "SECTION_BYTES", 1)
+    for module in (cores, workers):
+        monkeypatch.setattr(module, "cpu_count", lambda: 1)
+    for number in range(150):
+        (tmp_path / f"{number}.txt").write_text(f"The {number * 37 % 11} men of row {number} sat there.")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(list(Path("/proc/self/fd").iterdir())) + 60
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        store = prepare_store(
+            Corpus(files=(str(tmp_path / "*.txt"),), held_out=0.0), WordPiece(vocab_size=60), cache_dir=tmp_path / "c"
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(store.manifest["shards"]["train"]) == store.train.num_documents == 150
+
+
+def test_two_that_prepare_the_same_in_one_folder_do_each_other_no_harm(
+    corpus: Corpus, expected: TokenStore, tmp_path: Path
+) -> None:
+    def twice(preparation: Preparation) -> None:
+        other = dataclasses.replace(preparation)
+        for section in preparation.sections:
+            survey_before = preparation.surveys[section.number].folder
+            preparation.survey(section)
+            other.survey(section)
+            assert survey_before.exists()
+        preparation.decide()
+        for section in preparation.sections:
+            for (shard, texts), (same, again) in zip(
+                preparation.shard_texts(section), other.shard_texts(section), strict=True
+            ):
+                write_shard(preparation.writing, shard, texts)
+                write_shard(other.writing, same, again)
+        merge(preparation)
+
+    store = prepare_store(corpus, WORDPIECE, cache_dir=tmp_path, engine=_with_shards(twice))
+    assert _files(store) == _files(expected)

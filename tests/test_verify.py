@@ -68,3 +68,13 @@ def test_a_folder_with_nothing_to_verify_is_refused(tmp_path: Path, capsys: pyte
     message = capsys.readouterr().err
     assert "is no run with checkpoints, no checkpoint and no token store, expected one of them" in message
     assert "Traceback" not in message
+
+
+def test_damage_is_told_beside_what_cannot_be_verified(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy / "checkpoints" / "step-00000003" / "model" / "config.json").write_text("{}")
+    assert verify.main([str(copy), str(tmp_path / "nothing")]) == 2
+    message = capsys.readouterr().err
+    assert "config.json has other content" in message
+    assert "nothing is no run" in message

@@ -11,13 +11,14 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from transformers import PreTrainedTokenizerFast
 
-from tokenization.corpus import Corpus, HeldOutFiles, Sources, resolve_sources
+from tokenization.corpus import Corpus, CorpusError, HeldOutFiles, Sources, resolve_sources
 from tokenization.preparing.cores import prepare_here
 from tokenization.preparing.manifest import FORMAT_VERSION
 from tokenization.preparing.merging import REPLACED, library_versions
@@ -25,9 +26,10 @@ from tokenization.preparing.preparation import Preparation
 from tokenization.preparing.sections import cut_sections
 from tokenization.preparing.shards import SPLITS
 from tokenization.preparing.workers import WorkerError
+from tokenization.reading.documents import SourceLost
 from tokenization.store import StoreError, TokenStore
 from tokenization.training import TrainableTokenizer
-from tokenization.vocabulary import TokenizerFolder, fingerprint_tokenizer, load_tokenizer
+from tokenization.vocabulary import TokenizerFolder, VocabularyError, fingerprint_tokenizer, load_tokenizer
 
 TASKS = ".tasks-"
 """What the folders are called in which an engine on many machines keeps its notes."""
@@ -37,6 +39,11 @@ _DIGESTS = "digests.json"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORGOTTEN_SECONDS = 7 * 24 * 3600  # an unfinished store of another corpus is kept so long
 
+_QUEUED = "queued"
+_QUEUED_ALREADY = (
+    "the store is being prepared by jobs that were queued. Launch again once they are done; if one of them failed, the "
+    "command that queued them queues what is missing. To prepare it here instead, end the jobs and delete this folder."
+)
 _LOG = logging.getLogger("tokenization.store")
 
 
@@ -57,8 +64,9 @@ def prepare_store(
 ) -> TokenStore:
     """Give the store of a corpus under a tokenizer: the one in the cache, or else a new one.
 
-    Of several processes that ask at once, one builds and the others wait for it. After a kill or an interruption the
-    next call goes on with what is finished; any other failure leaves the cache as it was.
+    Of several processes that ask at once, one builds and the others wait for it. After a kill, an interruption or a
+    fault of the machine the next call goes on with what is finished; where the corpus or the room is at fault, the
+    cache is left as it was.
 
     Args:
         corpus: files, held-out share and what to do with bad lines.
@@ -70,7 +78,7 @@ def prepare_store(
         CorpusError: a file or a line cannot be used, or there is nothing to train on.
         VocabularyError: the vocabulary cannot be trained or the folder's tokenizer cannot be used.
         StoreError: the store cannot be written, for example because the disk is full.
-        StillPreparing: the engine has only queued the work.
+        StillPreparing: the engine has only queued the work, or an earlier call did and this one is to do it here.
     """
     sources = resolve_sources(corpus, digests=cache_dir / _DIGESTS)
     existing = None
@@ -80,11 +88,13 @@ def prepare_store(
     place = cache_dir / fingerprint[:16]
     if (found := _open_if_whole(place)) is not None:
         return found
-    building = cache_dir / f"{_BUILDING}{place.name}"
+    building = cache_dir / f"{_BUILDING}{place.name}-{_code_digest()[:8]}"
     with _only_builder(cache_dir):
         if (found := _open_if_whole(place)) is not None:
             return found
         _remove_leftovers(cache_dir, besides=building)
+        if (building / _QUEUED).exists() and engine is prepare_here:
+            raise StillPreparing(f"{building}: {_QUEUED_ALREADY}")
         began = time.monotonic()
         try:
             building.mkdir(exist_ok=True)
@@ -93,15 +103,15 @@ def prepare_store(
             raise StoreError(str(error)) from error
         except Exception as error:
             failure = _write_failure(error, building, sources)
-            shutil.rmtree(building, ignore_errors=True)
+            if failure is not None or _is_of_content(error):
+                # Room is needed, or the corpus has to change and then has another key.
+                shutil.rmtree(building, ignore_errors=True)
             if failure is not None:
                 raise failure from error
             raise
         if not place.exists():
-            raise StillPreparing(
-                f"{building}: the store is being prepared by jobs that were queued. Launch again once they are done; "
-                "if one of them failed, the same command queues what is missing."
-            )
+            (building / _QUEUED).touch()
+            raise StillPreparing(f"{building}: {_QUEUED_ALREADY}")
         _LOG.info("store: %s in %.1f s", place, time.monotonic() - began)
     return TokenStore.open(place)
 
@@ -158,9 +168,24 @@ def _remove_leftovers(cache_dir: Path, *, besides: Path) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
+@cache
+def _code_digest() -> str:
+    """sha256 (hex) of the code that makes stores: what other code left unfinished is not gone on with."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def _last_change(folder: Path) -> float:
     """When something was last added to a folder or to one inside it, in seconds since 1970."""
-    return max(path.stat().st_mtime for path in (folder, *folder.glob("*")))
+    changes = [time.time() - _FORGOTTEN_SECONDS - 1]
+    for path in (folder, *folder.glob("*")):
+        with suppress(FileNotFoundError):  # deleted by whoever is working there
+            changes.append(path.stat().st_mtime)
+    return max(changes)
+
+
+def _is_of_content(error: Exception) -> bool:
+    return isinstance(error, CorpusError | VocabularyError) and not isinstance(error, SourceLost)
 
 
 def _write_failure(error: Exception, building: Path, sources: Sources) -> StoreError | None:

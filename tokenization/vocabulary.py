@@ -179,9 +179,12 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerFast) -> str:
-    """The sha256 (hex) of everything that decides a tokenizer's ids; truncation and padding are not among it."""
+    """The sha256 (hex) of everything that decides a tokenizer's ids and which of them are special, and how; truncation
+    and padding are not among it."""
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     content["truncation"] = content["padding"] = None
+    content["roles"] = {name: getattr(tokenizer, f"{name}_id") for name in _NEEDED_TOKENS}
+    content["special_ids"] = sorted(tokenizer.all_special_ids)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

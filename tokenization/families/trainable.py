@@ -33,8 +33,8 @@ class TrainableTokenizer(BaseModel, frozen=True, extra="forbid", strict=True):
     as in BERT."""
 
     sample_megabytes: float = Field(default=32.0, gt=0)
-    """Most text that the vocabulary is trained on, in millions of bytes of UTF-8. Of a larger corpus whole training
-    documents are drawn by their content."""
+    """About how much text the vocabulary is trained on, in millions of bytes of UTF-8. Of a larger corpus parts of
+    65,536 characters are drawn by their content."""
 
     @abstractmethod
     def train(self, read_texts: ReadTexts) -> PreTrainedTokenizerFast:

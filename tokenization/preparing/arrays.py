@@ -5,6 +5,8 @@ still fits, and the header is written again at the end.
 """
 
 import os
+import platform
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +66,24 @@ def sync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def new_partial(folder: Path) -> Path:
+    """An empty folder beside a folder that is to be made, of this process alone; `publish` gives it its name."""
+    partial = folder.with_name(f".{folder.name}.{platform.node()}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def publish(partial: Path, folder: Path) -> None:
+    """Rename a finished folder to its place; where another process was first, its work stands and this one's goes."""
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_synced(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from tokenization.corpus import Problems
 from tokenization.preparing.arrays import ArrayWriter, read_array, sync_path
 from tokenization.preparing.manifest import write_manifest
 from tokenization.preparing.preparation import Preparation, log
-from tokenization.preparing.shards import COUNTS, SPLITS, Shard, describe_file, read_notes
+from tokenization.preparing.shards import COUNTS, SPLITS, WITHOUT_TOKEN, Shard, describe_file, read_notes
 from tokenization.vocabulary import fingerprint_tokenizer, load_tokenizer
 
 REPLACED = ".replaced-"
@@ -51,7 +51,7 @@ def merge(preparation: Preparation) -> None:
         "sources": _sources(preparation),
         "dtype": preparation.writing.dtype,
         "counts": counts,
-        "survey": _survey_figures(preparation, counts),
+        "survey": _survey_figures(preparation, counts, problems),
         "skipped": dict(problems.counts),
         "shards": {
             split: [
@@ -109,14 +109,18 @@ def _sources(preparation: Preparation) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _survey_figures(preparation: Preparation, counts: dict[str, dict[str, int]]) -> dict[str, int]:
+def _survey_figures(preparation: Preparation, counts: dict[str, dict[str, int]], problems: Problems) -> dict[str, int]:
     """What was found of the corpus as a whole, before anything was dropped."""
-    emptied = sum(survey.num_documents for survey in preparation.surveys)
-    emptied -= sum(counts[split]["documents"] for split in SPLITS)
+    duplicates = preparation.duplicates
+    stored = sum(counts[split]["documents"] for split in SPLITS)
     return {
-        **preparation.duplicates,
+        **duplicates,
         "bytes": sum(int(survey.document_bytes.sum()) for survey in preparation.surveys),
-        "dropped_documents": emptied,
+        # Documents of which dropping lines left nothing.
+        "emptied_documents": duplicates["documents"]
+        - duplicates["dropped_documents"]
+        - problems.counts[WITHOUT_TOKEN]
+        - stored,
         "special_token_documents": sum(counts[split]["special_token_documents"] for split in SPLITS),
     }
 
@@ -142,6 +146,8 @@ def _tidy(folder: Path, shards: Sequence[Shard]) -> None:
     for name in _ONLY_ON_THE_WAY:
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).unlink(missing_ok=True)
+    for unfinished in (folder / "shards").glob(".*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     for shard in shards:
         for path in (folder / "shards" / shard.name).iterdir():
             if not path.name.endswith("_ids.npy"):

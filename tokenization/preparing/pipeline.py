@@ -16,9 +16,11 @@ from datatrove.pipeline.base import PipelineStep
 from loguru import logger as datatrove_log
 
 from tokenization.cache import TASKS, Engine
+from tokenization.corpus import CorpusError
 from tokenization.preparing.merging import merge
 from tokenization.preparing.preparation import Preparation
 from tokenization.store import StoreError
+from tokenization.vocabulary import VocabularyError
 
 # Here, because the processes that run the tasks import this module; datatrove tells every task at length.
 datatrove_log.disable("datatrove")
@@ -112,34 +114,35 @@ def datatrove_engine(executor: str, *, tasks: int, options: Mapping[str, Any] | 
         raise ExecutorError(f"tasks: got {tasks}, expected 1 or more.")
     module, name = EXECUTORS[executor]
     make = getattr(importlib.import_module(module), name)
-    # One task at a time would otherwise be started for each core of the machine.
-    arguments = {"workers": tasks, **(options or {})} if executor == "local" else dict(options or {})
+    arguments = dict(options or {})
+    if executor == "local":
+        workers = arguments.setdefault("workers", tasks)
+        if not isinstance(workers, int) or workers < 1:
+            raise ExecutorError(f"executor local: got workers {workers!r}, expected a whole number of at least 1.")
 
     def run(preparation: Preparation) -> None:
         logs = preparation.folder.parent.absolute() / f"{TASKS}{preparation.place.name}"
         last = None
-        for stage, is_shared in STAGES:
-            number = tasks if is_shared else 1
-            workers = {"workers": min(arguments["workers"], number)} if arguments.get("workers", -1) > 0 else {}
-            try:
+        try:
+            for stage, is_shared in STAGES:
+                number = tasks if is_shared else 1
+                fewer = {"workers": min(arguments["workers"], number)} if executor == "local" else {}
                 last = make(
                     pipeline=[stage(preparation)],
                     tasks=number,
                     depends=last,
                     logging_dir=str(logs / f"{stage.name}-{number}"),
                     skip_completed=False,
-                    **{**arguments, **workers},
+                    **{**arguments, **fewer},
                 )
-            except TypeError as error:
-                raise ExecutorError(
-                    f"executor {executor}: {error}. See datatrove's {name} for what it takes."
-                ) from error
-        assert last is not None
-        try:
+            assert last is not None
             last.run()
-        except ImportError as error:
-            raise ExecutorError(f"executor {executor}: {error}") from error
-        if preparation.place.exists():
-            shutil.rmtree(logs, ignore_errors=True)
+        except (StoreError, CorpusError, VocabularyError):
+            raise
+        except (ImportError, TypeError, ValueError, FileNotFoundError) as error:
+            raise ExecutorError(f"executor {executor}: {error}. See datatrove's {name} for what it needs.") from error
+        finally:
+            if preparation.place.exists() or executor == "local":
+                shutil.rmtree(logs, ignore_errors=True)
 
     return run

@@ -25,11 +25,12 @@ from tokenization.preparing.arrays import write_synced
 from tokenization.preparing.duplicates import DocumentEntries, Entries, LineEntries, find_repeats
 from tokenization.preparing.sections import Section, read_section
 from tokenization.preparing.shards import SHARD_BYTES, Shard, Text, Writing, cut_shards, is_written, write_shard
-from tokenization.preparing.survey import Survey, survey_section, without_lines
+from tokenization.preparing.survey import Survey, hash_document, survey_section, without_lines
 from tokenization.training import TrainableTokenizer, train_tokenizer
 from tokenization.vocabulary import TokenizerFolder, Vocabulary, load_tokenizer
 
 _DECIDED = "decided.json"
+_PART_CHARACTERS = 1 << 16  # of a text that is sampled: long beside a word, short beside the sample
 
 log = logging.getLogger("tokenization.store")
 
@@ -47,8 +48,9 @@ class Preparation:
     """UTF-8 bytes of text after which a shard is closed."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # What was read of the folder is read again by the process that this is sent to.
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        # Found by loading the tokenizer, which every task would do anew.
+        return state | {"writing": self.writing} if (self.folder / "tokenizer").exists() else state
 
     @property
     def place(self) -> Path:
@@ -66,10 +68,10 @@ class Preparation:
         problems = Problems(self.corpus.on_error)
         survey_section(read_section(section, self.corpus, problems), problems, self._survey_folder(section))
 
-    @cached_property
+    @property
     def surveys(self) -> list[Survey]:
         """Of all sections, once they are there."""
-        return [Survey.open(self._survey_folder(section)) for section in self.sections]
+        return [Survey(self._survey_folder(section)) for section in self.sections]
 
     def _survey_folder(self, section: Section) -> Path:
         return self.folder / "survey" / section.name
@@ -141,17 +143,33 @@ class Preparation:
         partial.rename(folder)
 
     def _draw_sample(self, path: Path, megabytes: float) -> None:
-        """Write the texts that a vocabulary is trained on: training documents drawn by their content, one a line."""
-        sizes = sum(int(survey.document_bytes[~survey.is_held_out].sum()) for survey in self.surveys)
-        share = min(1.0, megabytes * 1e6 / sizes)
+        """Write the texts that a vocabulary is trained on, one a line: all, or parts that are drawn by their content.
+
+        Raises:
+            CorpusError: nothing is left to train on.
+        """
+        size = sum(int(survey.document_bytes[~survey.is_held_out].sum()) for survey in self.surveys)
+        share = min(1.0, megabytes * 1e6 / max(1, size))
+        least = (1.0, "")
         with path.open("w", encoding="utf-8") as file:
-            for section in self.sections:
-                # The high bits of a hash say where it is sorted in, the low ones are free for a draw.
-                drawn = (self.surveys[section.number].document_hashes & np.uint64(0xFFFFFFFF)) < share * 2.0**32
-                for number, text in enumerate(self._texts(section)):
-                    if text is not None and drawn[number] and not text.held_out:
-                        file.write(json.dumps(text.text) + "\n")
-        log.info("store: %.0f MB of text to train on, %.0f %% of it for the vocabulary", sizes / 1e6, 100 * share)
+            for part in self._training_parts(_PART_CHARACTERS if share < 1.0 else None):
+                draw = hash_document(part.encode()) / 2.0**64
+                least = min(least, (draw, part))
+                if draw < share:
+                    file.write(json.dumps(part) + "\n")
+            if not file.tell():
+                if not least[1]:
+                    raise self.nothing_to_train_on()
+                file.write(json.dumps(least[1]) + "\n")
+        log.info("store: %.0f MB of text to train on, %.0f %% of it for the vocabulary", size / 1e6, 100 * share)
+
+    def _training_parts(self, num_characters: int | None) -> Iterator[str]:
+        """The texts to train on, whole or in parts of so many characters."""
+        for section in self.sections:
+            for text in self._texts(section):
+                if text is not None and not text.held_out:
+                    length = num_characters or len(text.text)
+                    yield from (text.text[i : i + length] for i in range(0, len(text.text), length))
 
     def nothing_to_train_on(self) -> CorpusError:
         """The error where all of the corpus is held out or empty."""
@@ -164,7 +182,7 @@ class Preparation:
 
     def shards(self, section: Section) -> list[Shard]:
         """The shards that a section is written to."""
-        return cut_shards(section.number, self.surveys[section.number], self.shard_bytes)
+        return cut_shards(section.number, Survey(self._survey_folder(section)), self.shard_bytes)
 
     def missing(self, section: Section) -> list[Shard]:
         """The shards of a section that are not there or not whole."""
@@ -196,7 +214,8 @@ class Preparation:
 
     def _texts(self, section: Section) -> Iterator[Text | None]:
         """The documents of a section, None in the place of one that is dropped."""
-        survey = self.surveys[section.number]
+        survey = Survey(self._survey_folder(section))
+        hashes, lines = survey.document_hashes, survey.document_lines
         drops = [self._drops_documents, self._drops_lines]
         flags = [
             np.load(self._duplicates_path(section, kind)) if drop else None
@@ -208,11 +227,11 @@ class Preparation:
         for number, (held_out, document) in enumerate(
             read_section(section, self.corpus, Problems(self.corpus.on_error))
         ):
-            if number >= survey.num_documents:
-                raise self._changed(section)
             text = document.text
+            if number >= len(hashes) or hash_document(text.encode()) != hashes[number]:
+                raise self._changed(section)
             if repeated_lines is not None:
-                first, line = line, line + int(survey.document_lines[number])
+                first, line = line, line + int(lines[number])
                 text = without_lines(text, repeated_lines[first:line])
             is_dropped = (repeated is not None and repeated[number]) or not text.strip()
             yield None if is_dropped else Text(text, document.origin, held_out)

@@ -50,11 +50,13 @@ def read_section(section: Section, corpus: Corpus, problems: Problems) -> Iterat
 
 def _groups(sources: Iterable[Source]) -> Iterator[tuple[Source, ...]]:
     group: list[Source] = []
+    num_bytes = 0
     for source in sources:
         group.append(source)
         # A size that is not known, as of a part of a dataset on the hub, is taken for a large one.
-        if not source.num_bytes or sum(member.num_bytes for member in group) >= SECTION_BYTES:
+        num_bytes += source.num_bytes or SECTION_BYTES
+        if num_bytes >= SECTION_BYTES:
             yield tuple(group)
-            group = []
+            group, num_bytes = [], 0
     if group:
         yield tuple(group)

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from tokenization.corpus import Problems
 from tokenization.encoding import SentenceEncoder
-from tokenization.preparing.arrays import ArrayWriter, sync_path
+from tokenization.preparing.arrays import ArrayWriter, new_partial, publish, sync_path
 from tokenization.preparing.survey import Survey
 from tokenization.reading.sentences import SPLITTERS
 
@@ -33,6 +33,9 @@ SPLITS = ("train", "held_out")
 COUNTS = ("documents", "sentences", "words", "bytes", "tokens", "unknown", "special_token_documents")
 """What is counted of each split: words are delimited by white space, bytes are UTF-8, unknown counts tokens, and
 special_token_documents those whose text has the name of a special token in it."""
+
+WITHOUT_TOKEN = "document without a sentence"
+"""The problem of a document in which the tokenizer finds nothing."""
 
 _NOTES = "shard.json"
 _CHARACTERS_AT_ONCE = 1 << 20
@@ -84,11 +87,11 @@ class Writing:
 
 def cut_shards(section: int, survey: Survey, shard_bytes: int) -> list[Shard]:
     """Where the shards of a section begin and end."""
-    if survey.num_documents == 0:
+    sizes = np.array(survey.document_bytes)
+    if not len(sizes):
         return []
-    before = np.cumsum(survey.document_bytes) - survey.document_bytes
-    starts = np.nonzero(np.diff(before // shard_bytes, prepend=-1))[0]
-    ends = np.append(starts[1:], survey.num_documents)
+    starts = np.nonzero(np.diff((np.cumsum(sizes) - sizes) // shard_bytes, prepend=-1))[0]
+    ends = np.append(starts[1:], len(sizes))
     return [
         Shard(section, number, first, last)
         for number, (first, last) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))
@@ -112,10 +115,8 @@ def write_shard(writing: Writing, shard: Shard, texts: Sequence[Text]) -> None:
         CorpusError: a document has no token, if that is to stop the work.
     """
     folder = writing.folder / shard.name
-    partial = folder.with_name(f".{shard.name}")
-    for path in (partial, folder):
-        shutil.rmtree(path, ignore_errors=True)
-    partial.mkdir(parents=True)
+    shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+    partial = new_partial(folder)
     problems = Problems(writing.on_error)
     counts = {split: Counter(dict.fromkeys(COUNTS, 0)) for split in SPLITS}
     encoder = _encoder(writing.tokenizer)
@@ -127,7 +128,7 @@ def write_shard(writing: Writing, shard: Shard, texts: Sequence[Text]) -> None:
     notes = {"counts": counts, "problems": problems.state(), "files": files}
     (partial / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
     sync_path(partial / _NOTES)
-    partial.rename(folder)
+    publish(partial, folder)
 
 
 def read_notes(folder: Path) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def _write_batch(
     document_lengths = np.bincount(document[has_ids], minlength=len(texts))
     for number in np.nonzero(document_lengths == 0)[0].tolist():
         got = f"{texts[number].origin}: got a document in which the tokenizer finds no token, expected a sentence."
-        problems.add("document without a sentence", got, "Remove it")
+        problems.add(WITHOUT_TOKEN, got, "Remove it")
     writer.ids.append(ids)
     writer.sentences.append(lengths[has_ids])
     writer.documents.append(document_lengths[document_lengths > 0])
@@ -191,7 +192,7 @@ def _write_batch(
     counts["tokens"] += len(ids)
     counts["unknown"] += int(np.count_nonzero(ids == writing.unk_id))
     counts["words"] += num_words
-    for text in texts:
+    for text in (text for text, length in zip(texts, document_lengths.tolist(), strict=True) if length):
         counts["bytes"] += len(text.text.encode())
         counts["special_token_documents"] += any(token in text.text for token in writing.special_tokens)
 

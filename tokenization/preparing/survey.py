@@ -6,7 +6,6 @@ takes 21 bytes on disk and a line 8.
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy.typing as npt
 import xxhash
 
 from tokenization.corpus import Document, Problems
-from tokenization.preparing.arrays import ArrayWriter, read_array, sync_path
+from tokenization.preparing.arrays import ArrayWriter, new_partial, publish, read_array, sync_path
 
 _DTYPES = {
     "document_hashes": np.uint64,
@@ -31,20 +30,41 @@ _DOCUMENTS_AT_ONCE = 4096
 _LINES_AT_ONCE = 1 << 16
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Survey:
-    """What one section is made of; arrays are memory-mapped, (n,) with n documents but for `line_hashes`."""
+    """What one section is made of. Arrays are mapped when they are asked for, so that thousands of surveys hold no file
+    open; (n,) with n documents but for `line_hashes`."""
 
-    document_hashes: npt.NDArray[np.uint64]
-    """Of the whole text."""
-    document_bytes: npt.NDArray[np.int64]
-    """UTF-8 bytes of the text."""
-    document_lines: npt.NDArray[np.uint32]
-    """Lines with text in each document."""
-    is_held_out: npt.NDArray[np.bool_]
-    line_hashes: npt.NDArray[np.uint64]
-    """(num_lines,) of each line with text, without the white space around it, in order."""
-    problems: Problems
+    folder: Path
+
+    @property
+    def document_hashes(self) -> npt.NDArray[np.uint64]:
+        """Of the whole text."""
+        return self._array("document_hashes")
+
+    @property
+    def document_bytes(self) -> npt.NDArray[np.int64]:
+        """UTF-8 bytes of the text."""
+        return self._array("document_bytes")
+
+    @property
+    def document_lines(self) -> npt.NDArray[np.uint32]:
+        """Lines with text in each document."""
+        return self._array("document_lines")
+
+    @property
+    def is_held_out(self) -> npt.NDArray[np.bool_]:
+        return self._array("is_held_out")
+
+    @property
+    def line_hashes(self) -> npt.NDArray[np.uint64]:
+        """(num_lines,) of each line with text, without the white space around it, in order."""
+        return self._array("line_hashes")
+
+    @property
+    def problems(self) -> Problems:
+        """What was wrong with the section."""
+        return Problems.from_state(json.loads((self.folder / _NOTES).read_text(encoding="utf-8")))
 
     @property
     def num_documents(self) -> int:
@@ -54,13 +74,8 @@ class Survey:
     def num_lines(self) -> int:
         return len(self.line_hashes)
 
-    @classmethod
-    def open(cls, folder: Path) -> "Survey":
-        """Read the survey of a section that `survey_section` wrote."""
-        notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
-        return cls(
-            **{name: read_array(folder / f"{name}.npy") for name in _DTYPES}, problems=Problems.from_state(notes)
-        )
+    def _array(self, name: str) -> np.ndarray:
+        return read_array(self.folder / f"{name}.npy")
 
 
 def survey_section(documents: Iterable[tuple[bool, Document]], problems: Problems, folder: Path) -> None:
@@ -74,9 +89,7 @@ def survey_section(documents: Iterable[tuple[bool, Document]], problems: Problem
     """
     if folder.exists():
         return
-    partial = folder.with_name(f".{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = new_partial(folder)
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(ArrayWriter(partial / f"{name}.npy", np.dtype(dtype)))
@@ -87,7 +100,7 @@ def survey_section(documents: Iterable[tuple[bool, Document]], problems: Problem
                 writers[name].append(np.array(values, dtype=_DTYPES[name]))
     (partial / _NOTES).write_text(json.dumps(problems.state()), encoding="utf-8")
     sync_path(partial / _NOTES)
-    partial.rename(folder)
+    publish(partial, folder)
 
 
 def text_lines(text: str) -> list[str]:

@@ -11,6 +11,10 @@ class CorpusError(ValueError):
     """A mistake in the corpus that its owner can mend. The message says what was got, what was expected, what to do."""
 
 
+class SourceLost(CorpusError):
+    """A source that could be read and now cannot, by a fault of the disk or the network and not of the corpus."""
+
+
 class Unreadable(Exception):
     """A source that its reader cannot go on with; `read_documents` makes it one of the `Problems`."""
 

@@ -25,6 +25,7 @@ from tokenization.reading.documents import (
     Document,
     Problems,
     Reading,
+    SourceLost,
     Unreadable,
     check_columns,
     column_documents,
@@ -126,7 +127,7 @@ def read_shard(source: ShardSource, reading: Reading, problems: Problems) -> Ite
         raise
     except Exception as error:  # whatever the many builders of datasets raise for a file that they cannot read
         if not _is_damage(error):
-            raise CorpusError(
+            raise SourceLost(
                 f"{source.origin}: the data set broke off ({_short(error)}).\nExpected to read it to its end. "
                 "Check the network, and launch the same command again."
             ) from error

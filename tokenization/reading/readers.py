@@ -27,10 +27,10 @@ from itertools import islice
 from typing import Any, BinaryIO, cast
 
 from tokenization.reading.documents import (
-    CorpusError,
     Document,
     Problems,
     Reading,
+    SourceLost,
     Unreadable,
     check_columns,
     column_documents,
@@ -88,10 +88,10 @@ def _opened(file: FileSource) -> Iterator[BinaryIO]:
         raise _system_fault(file, error) from error
 
 
-def _system_fault(file: FileSource, error: OSError) -> CorpusError:
+def _system_fault(file: FileSource, error: OSError) -> SourceLost:
     # pyarrow puts more than the system's words into strerror.
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return CorpusError(
+    return SourceLost(
         f"{file.path}: cannot be read ({reason}).\nExpected the file that was there at the start. "
         "Check the file and its disk, and launch the same command again."
     )
@@ -233,11 +233,11 @@ def _csv_document(
 
 
 def _read_json(file: FileSource, reading: Reading, problems: Problems) -> Iterator[Document]:
-    first = next((line.strip() for line in _raw_lines(file) if line.strip()), b"")
-    if first.startswith(b"["):
+    if _Window(file).take() == "[":
         for number, row in enumerate(_array_rows(_Window(file)), start=1):
             yield from row_document(row, f"{file.path}:row {number}", reading.text_field, problems)
     else:
+        first = next((line.strip() for line in _raw_lines(file) if line.strip()), b"")
         _refuse_one_object(file, first, reading.text_field)
         yield from _read_jsonl(file, reading, problems)
 
