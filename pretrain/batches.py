@@ -62,7 +62,7 @@ class Examples:
     ) -> None:
         self.split, self.vocabulary = split, vocabulary
         self.cutting, self.masking, self.seed = cutting, masking, seed
-        self.plan = lru_cache(maxsize=2)(self._plan)  # a batch touches two epochs at most
+        self.plan = lru_cache(maxsize=2)(self._plan)  # most batches touch two epochs at most
         self.order = lru_cache(maxsize=2)(self._order)
 
     def select(self, position: Position, batch_size: int) -> tuple[Selection, Position]:

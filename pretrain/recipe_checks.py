@@ -32,6 +32,7 @@ def between_sections(sections: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _heads_problems(valid("encoder"))
     yield from _schedule_problems(valid("schedule"), valid("train"))
     yield from _rate_problems(valid("masking"), valid("objective"), valid("train"))
+    yield from _weighting_problems(valid("masking"), valid("objective"))
     yield from _held_out_problems(valid("corpus"), valid("evaluate"), valid("checkpoint"))
     yield from _metric_problems(valid("objective"), valid("checkpoint"))
 
@@ -98,6 +99,18 @@ def _rate_problems(masking: Any, objective: Any, train: Any) -> Iterator[Problem
             "got inverse_probability, which weighs each row by the rate that was drawn for it, expected "
             "masking.mlm_probability: {schedule: uniform}; set that, or set objective.target_weighting to none",
         )
+
+
+def _weighting_problems(masking: Any, objective: Any) -> Iterator[Problem]:
+    if not masking or getattr(objective, "target_weighting", "none") != "inverse_probability":
+        return
+    for key, wrong in (("count", "reference_electra"), ("max_predictions", masking.max_predictions)):
+        if wrong is not None and getattr(masking, key) == wrong:
+            yield Problem(
+                f"masking.{key}",
+                f"got {wrong} with objective.target_weighting inverse_probability, which needs each row to have the "
+                "targets of its rate, each once; leave it out, or set objective.target_weighting to none",
+            )
 
 
 def _held_out_problems(corpus: Any, evaluate: Any, checkpoint: Any) -> Iterator[Problem]:

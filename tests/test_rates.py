@@ -188,6 +188,14 @@ REFUSALS = {
     "masking.mlm_probability: got boundaries [0.5, 0.5], expected ascending shares of the run; sort them",
     ("masking.mlm_probability={schedule: stepwise, values: [0.3, 0.1], boundaries: [1]}",):
     "masking.mlm_probability.boundaries[0]: got 1, expected a number > 0 and < 1",
+    (
+        "masking={name: token, count: reference_electra, mlm_probability: {schedule: uniform}}",
+        "objective={name: mlm, target_weighting: inverse_probability}",
+    ): "masking.count: got reference_electra with objective.target_weighting inverse_probability, which needs each ",
+    (
+        "masking={name: token, max_predictions: 5, mlm_probability: {schedule: uniform}}",
+        "objective={name: mlm, target_weighting: inverse_probability}",
+    ): "masking.max_predictions: got 5 with objective.target_weighting inverse_probability, which needs each ",
     ("masking={name: span, count: reference_electra}",): "masking.count: got reference_electra, which draws single "
     "tokens with replacement, expected exact, bernoulli or reference_bert; change it, or set masking.name to token",
     ("masking={name: span, segmenter: jiba}",): "masking.segmenter: got 'jiba' (text), expected null or one of jieba",

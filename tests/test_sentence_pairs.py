@@ -366,3 +366,15 @@ def test_a_handful_of_short_documents_is_enough(
     num_random = int((plan.next_sentence_label == RANDOM).sum())
     assert num_random >= 2
     assert abs(num_random - len(plan) / 2) <= 1
+
+
+def test_a_document_that_holds_half_of_the_text_is_warned_of(
+    vocabulary: Vocabulary, make_split: Callable[..., TokenSplit], caplog: pytest.LogCaptureFixture
+) -> None:
+    small = [[[1] * 12 for _ in range(20)] for _ in range(100)]
+    for big, warned in ((0, False), (2500, True)):
+        caplog.clear()
+        split = make_split([*small, [[1] * 12 for _ in range(20 + big)]])
+        SentencePairs(max_seq_length=64).plan(split, vocabulary, seed=0, epoch=0)
+        told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert any("can exchange their Bs unnoticed" in message for message in told) == warned

@@ -3,10 +3,10 @@
 Source: Devlin et al. 2019 (https://arxiv.org/abs/1810.04805), section 3.1 and appendix A.2. `pairing: reference` is the
 algorithm of their create_pretraining_data.py, see reference_pairs.py. `pairing: balanced`, the default, differs: half
 of the pairs are random on any corpus (there 42 to 100 %), a random B never stems from A's document, B starts with a
-sentence (with a word where a chunk holds no start of a sentence, never inside a word), all but at most 0.5 % of the
-tokens are emitted once an epoch, and neither the lengths of A, B and row nor where they were cut tell the label, see
-balanced_pairs.py. As there, a chunk may end inside a sentence; here the next chunk goes on from that word instead of
-losing the rest.
+sentence (with a word where a chunk holds no start of a sentence, never inside a word), tokens are emitted once an epoch
+(but for documents of a single word and at most 0.4 % where a corpus is small), and neither the lengths of A, B and row
+nor where they were cut tell the label unless one document holds half of the text, see balanced_pairs.py. As there, a
+chunk may end inside a sentence; here the next chunk goes on from that word instead of losing the rest.
 """
 
 from typing import Literal
