@@ -255,7 +255,7 @@ def test_no_line_is_dropped_from_training(awkward: str) -> None:
 
 
 def test_memory_is_bounded_by_taking_the_commonest_chunks_and_smaller_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tokenization import unigram
+    from tokenization.families import unigram
 
     fed: list[str] = []
     train = unigram.sentencepiece.SentencePieceTrainer.train
