@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import random
 import re
 import resource
 import shutil
@@ -20,6 +19,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from tests.small_corpora import KEPT, make_texts, snapshot, write_corpus
 from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus, CorpusError, is_held_out
 from tokenization.reading.documents import SourceLost
@@ -30,8 +30,6 @@ from tokenization.vocabulary import TokenizerFolder, load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDPIECE = WordPiece(vocab_size=120)
-KEPT = (".lock", "digests.json")
-"""Files of a cache that are no store."""
 SPECIALS = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -41,25 +39,9 @@ SPECIALS = {
 }
 
 
-def _make_texts(num_documents: int, *, seed: int = 0) -> list[str]:
-    draw = random.Random(seed)
-    words = ["".join(draw.choices("abcdefghij", k=draw.randint(2, 7))) for _ in range(200)]
-
-    def sentence() -> str:
-        return " ".join(draw.choices(words, k=draw.randint(1, 12))).capitalize() + "."
-
-    return [" ".join(sentence() for _ in range(draw.randint(1, 9))) for _ in range(num_documents)]
-
-
-def _write_corpus(path: Path, texts: list[str]) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return path
-
-
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
-    return Corpus(files=(str(_write_corpus(tmp_path / "in" / "a.jsonl", _make_texts(200))),), held_out=0.2)
+    return Corpus(files=(str(write_corpus(tmp_path / "in" / "a.jsonl", make_texts(200))),), held_out=0.2)
 
 
 @pytest.fixture
@@ -78,15 +60,6 @@ def _documents(split: TokenSplit) -> list[list[list[int]]]:
     ]
 
 
-def _snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but the lock, which is empty and stays."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in KEPT
-    }
-
-
 # Content -------------------------------------------------------------------------------------------------------------
 
 
@@ -96,7 +69,7 @@ def test_the_store_holds_every_sentence_of_every_document_in_order(corpus: Corpu
     stored = _documents(store.train) + _documents(store.held_out)
     expected = [
         [tokenizer(sentence, add_special_tokens=False).input_ids for sentence in split_sentences(text)]
-        for text in _make_texts(200)
+        for text in make_texts(200)
     ]
     assert sorted(stored) == sorted(expected)
     in_training = [document for document in expected if document in _documents(store.train)]
@@ -107,7 +80,7 @@ def test_the_store_holds_every_sentence_of_every_document_in_order(corpus: Corpu
 def test_the_counts_are_those_of_the_arrays(corpus: Corpus, cache: Path) -> None:
     store = prepare_store(corpus, WORDPIECE, cache_dir=cache)
     texts: dict[str, list[str]] = {"train": [], "held_out": []}
-    for text in _make_texts(200):
+    for text in make_texts(200):
         texts["held_out" if is_held_out(text, share=0.2) else "train"].append(text)
     for name in ("train", "held_out"):
         split: TokenSplit = getattr(store, name)
@@ -136,7 +109,7 @@ def test_the_offsets_are_memory_mapped_and_cannot_be_written_to(corpus: Corpus, 
 def test_ids_take_two_bytes_where_they_fit(tmp_path: Path, cache: Path, size: int, dtype: str) -> None:
     words = [*SPECIALS.values(), *(f"w{i}" for i in range(size - 5))]
     _save_word_level(tmp_path / "tokenizer", words)
-    path = _write_corpus(tmp_path / "in" / "a.jsonl", [f"w0 w7 w{size - 6}"])
+    path = write_corpus(tmp_path / "in" / "a.jsonl", [f"w0 w7 w{size - 6}"])
     corpus = Corpus(files=(str(path),), held_out=0.0)
     store = prepare_store(corpus, TokenizerFolder(path=str(tmp_path / "tokenizer")), cache_dir=cache)
     assert store.train.ids.dtype == dtype
@@ -150,8 +123,8 @@ def _save_word_level(folder: Path, words: list[str]) -> None:
 
 
 def test_the_name_of_a_special_token_in_a_text_is_not_that_token(tmp_path: Path, cache: Path) -> None:
-    texts = ["Some [MASK] text [SEP] with [CLS] names [PAD] here.", *_make_texts(50)]
-    corpus = Corpus(files=(str(_write_corpus(tmp_path / "in" / "a.jsonl", texts)),), held_out=0.0)
+    texts = ["Some [MASK] text [SEP] with [CLS] names [PAD] here.", *make_texts(50)]
+    corpus = Corpus(files=(str(write_corpus(tmp_path / "in" / "a.jsonl", texts)),), held_out=0.0)
     trained = prepare_store(corpus, WORDPIECE, cache_dir=cache)
     assert trained.train.ids[:].min() >= 5
     # A tokenizer that has the names as whole words gives their ids; in a store they are unknown.
@@ -161,8 +134,8 @@ def test_the_name_of_a_special_token_in_a_text_is_not_that_token(tmp_path: Path,
 
 
 def test_the_vocabulary_is_trained_on_training_documents_only(tmp_path: Path, cache: Path) -> None:
-    train = _write_corpus(tmp_path / "in" / "train.jsonl", _make_texts(100))
-    valid = _write_corpus(tmp_path / "in" / "valid.jsonl", ["ωψχ ωψχ ωψχ."])
+    train = write_corpus(tmp_path / "in" / "train.jsonl", make_texts(100))
+    valid = write_corpus(tmp_path / "in" / "valid.jsonl", ["ωψχ ωψχ ωψχ."])
     corpus = Corpus.model_validate({"files": [str(train)], "held_out": {"files": [str(valid)]}})
     store = prepare_store(corpus, WORDPIECE, cache_dir=cache)
     assert not set("ωψχ") & set("".join(load_tokenizer(store.tokenizer_path).get_vocab()))
@@ -202,7 +175,7 @@ def test_a_store_that_is_there_is_not_built_again(
 
 def test_two_builds_of_the_same_corpus_are_byte_identical(corpus: Corpus, tmp_path: Path) -> None:
     first, second = (prepare_store(corpus, WORDPIECE, cache_dir=tmp_path / name) for name in ("x", "y"))
-    files = [_snapshot(store.path) for store in (first, second)]
+    files = [snapshot(store.path) for store in (first, second)]
     manifests = [json.loads(snapshot.pop("manifest.json")) | {"seconds": 0} for snapshot in files]
     assert files[0] == files[1]
     assert manifests[0] == manifests[1]
@@ -230,14 +203,14 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 def test_whatever_changes_the_content_changes_the_key(corpus: Corpus, cache: Path, change: str) -> None:
     of_corpus, of_tokenizer, texts = CHANGES[change]
     first = prepare_store(corpus, WORDPIECE, cache_dir=cache)
-    before = _snapshot(first.path)
-    _write_corpus(Path(corpus.files[0]), [*_make_texts(200), *texts])
+    before = snapshot(first.path)
+    write_corpus(Path(corpus.files[0]), [*make_texts(200), *texts])
     second = prepare_store(
         corpus.model_copy(update=of_corpus), WORDPIECE.model_copy(update=of_tokenizer), cache_dir=cache
     )
     assert second.path != first.path
     assert second.fingerprint != first.fingerprint
-    assert _snapshot(first.path) == before
+    assert snapshot(first.path) == before
 
 
 def test_the_fingerprint_names_the_folder(corpus: Corpus, cache: Path) -> None:
@@ -253,7 +226,7 @@ def test_the_fingerprint_names_the_folder(corpus: Corpus, cache: Path) -> None:
 def test_skipped_documents_are_counted_once_and_reported(
     tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = _write_corpus(tmp_path / "in" / "a.jsonl", [*_make_texts(100), "\u200b", "\u200b \u200b"])
+    path = write_corpus(tmp_path / "in" / "a.jsonl", [*make_texts(100), "\u200b", "\u200b \u200b"])
     path.write_text(path.read_text() + "{broken\n")
     corpus = Corpus(files=(str(path),), held_out=0.0, on_error="skip")
     store = prepare_store(corpus, WORDPIECE, cache_dir=cache)
@@ -265,14 +238,14 @@ def test_skipped_documents_are_counted_once_and_reported(
 
 
 def test_a_document_in_which_there_is_no_token_is_refused(tmp_path: Path, cache: Path) -> None:
-    path = _write_corpus(tmp_path / "in" / "a.jsonl", [*_make_texts(50), "\u200b"])
+    path = write_corpus(tmp_path / "in" / "a.jsonl", [*make_texts(50), "\u200b"])
     with pytest.raises(CorpusError, match=r":51: got a document.*no token, expected a sentence\.\n.*Remove it"):
         prepare_store(Corpus(files=(str(path),), held_out=0.0), WORDPIECE, cache_dir=cache)
-    assert _snapshot(cache) == {}
+    assert snapshot(cache) == {}
 
 
 def test_a_corpus_without_a_training_document_is_refused(tmp_path: Path, cache: Path) -> None:
-    path = _write_corpus(tmp_path / "in" / "a.jsonl", ["Only one."])
+    path = write_corpus(tmp_path / "in" / "a.jsonl", ["Only one."])
     corpus = Corpus(files=(str(path),), held_out=np.nextafter(1.0, 0.0))
     with pytest.raises(
         CorpusError, match=r"got no document to train on.*expected at least one.*\n.*lower corpus\.held_out"
@@ -308,17 +281,17 @@ def _largest_file(num_bytes: int) -> Iterator[None]:
 
 
 def test_a_full_disk_is_told_and_touches_nothing(tmp_path: Path, cache: Path) -> None:
-    other = Corpus(files=(str(_write_corpus(tmp_path / "in" / "other.jsonl", _make_texts(50))),), held_out=0.0)
+    other = Corpus(files=(str(write_corpus(tmp_path / "in" / "other.jsonl", make_texts(50))),), held_out=0.0)
     prepare_store(other, WORDPIECE, cache_dir=cache)
-    before = _snapshot(cache)
-    large = Corpus(files=(str(_write_corpus(tmp_path / "in" / "a.jsonl", _make_texts(3000, seed=1))),))
+    before = snapshot(cache)
+    large = Corpus(files=(str(write_corpus(tmp_path / "in" / "a.jsonl", make_texts(3000, seed=1))),))
     with (
         _largest_file(40_000),
         pytest.raises(StoreError, match=r"the disk is full: got .* MB.*expected room for .* MB\.\nFree some") as caught,
     ):
         prepare_store(large, WORDPIECE, cache_dir=cache)
     assert str(cache) in str(caught.value)
-    assert _snapshot(cache) == before
+    assert snapshot(cache) == before
     assert prepare_store(large, WORDPIECE, cache_dir=cache).train.num_documents > 2900
 
 
@@ -343,7 +316,7 @@ def test_a_fault_of_the_corpus_leaves_the_cache_as_it_was(
     corpus: Corpus, cache: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     prepare_store(corpus, WORDPIECE, cache_dir=cache)
-    before = _snapshot(cache)
+    before = snapshot(cache)
 
     def fail(*args: Any, **kwargs: Any) -> None:
         raise CorpusError("a document that is at fault")
@@ -351,7 +324,7 @@ def test_a_fault_of_the_corpus_leaves_the_cache_as_it_was(
     with monkeypatch.context() as patched, pytest.raises(CorpusError):
         patched.setattr(moment, fail)
         prepare_store(corpus, WordPiece(vocab_size=130), cache_dir=cache)
-    assert _snapshot(cache) == before
+    assert snapshot(cache) == before
     assert len([path for path in cache.iterdir() if path.name not in KEPT]) == 1
 
 
@@ -369,7 +342,7 @@ def test_after_an_interruption_the_next_call_makes_the_same_store(
     store = prepare_store(corpus, WORDPIECE, cache_dir=cache)
     assert sorted(path.name for path in cache.iterdir() if path.name not in KEPT) == [store.path.name]
     undisturbed = prepare_store(corpus, WORDPIECE, cache_dir=tmp_path / "other")
-    assert _snapshot(store.path) == _snapshot(undisturbed.path)
+    assert snapshot(store.path) == snapshot(undisturbed.path)
 
 
 def test_what_a_dead_build_of_another_corpus_left_goes_after_a_week(corpus: Corpus, cache: Path) -> None:

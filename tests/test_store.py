@@ -2,74 +2,17 @@
 
 import dataclasses
 import json
-import random
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.small_corpora import make_texts, snapshot, write_corpus
 from tokenization.cache import prepare_store
 from tokenization.corpus import Corpus
-from tokenization.store import StoreError, TokenSplit, TokenStore
+from tokenization.store import StoreError, TokenStore
 from tokenization.training import WordPiece
-
-ROOT = Path(__file__).resolve().parents[1]
-WORDPIECE = WordPiece(vocab_size=120)
-SPECIALS = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
-
-
-def _make_texts(num_documents: int, *, seed: int = 0) -> list[str]:
-    draw = random.Random(seed)
-    words = ["".join(draw.choices("abcdefghij", k=draw.randint(2, 7))) for _ in range(200)]
-
-    def sentence() -> str:
-        return " ".join(draw.choices(words, k=draw.randint(1, 12))).capitalize() + "."
-
-    return [" ".join(sentence() for _ in range(draw.randint(1, 9))) for _ in range(num_documents)]
-
-
-def _write_corpus(path: Path, texts: list[str]) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return path
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    return Corpus(files=(str(_write_corpus(tmp_path / "in" / "a.jsonl", _make_texts(200))),), held_out=0.2)
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-def _documents(split: TokenSplit) -> list[list[list[int]]]:
-    """A split as lists of ids by sentence by document."""
-    sentences = [
-        split.ids[start:end].tolist()
-        for start, end in zip(split.sentence_offsets[:-1], split.sentence_offsets[1:], strict=True)
-    ]
-    return [
-        sentences[start:end] for start, end in zip(split.document_offsets[:-1], split.document_offsets[1:], strict=True)
-    ]
-
-
-def _snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but the lock, which is empty and stays."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    }
-
 
 # Damage --------------------------------------------------------------------------------------------------------------
 
@@ -77,8 +20,10 @@ def _snapshot(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def whole_store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
     folder = tmp_path_factory.mktemp("whole")
-    path = _write_corpus(folder / "in" / "a.jsonl", _make_texts(200))
-    return prepare_store(Corpus(files=(str(path),), held_out=0.2), WORDPIECE, cache_dir=folder / "cache")
+    path = write_corpus(folder / "in" / "a.jsonl", make_texts(200))
+    return prepare_store(
+        Corpus(files=(str(path),), held_out=0.2), WordPiece(vocab_size=120), cache_dir=folder / "cache"
+    )
 
 
 FILES = [
@@ -90,7 +35,7 @@ FILES = [
 
 
 def test_these_are_all_the_files_of_a_store(whole_store: TokenStore) -> None:
-    assert sorted(_snapshot(whole_store.path)) == sorted(FILES)
+    assert sorted(snapshot(whole_store.path)) == sorted(FILES)
     assert {"manifest.json", *whole_store.manifest["files"]} == set(FILES)
 
 
