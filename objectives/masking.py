@@ -24,7 +24,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from objectives.masks import counts
-from objectives.masks.rates import MaskingRate, Uniform, mean_rate, rates
+from objectives.masks.rates import MaskingRate, Uniform, mean_rate, peak_rate, rates
 from objectives.masks.replacement import corrupt
 from objectives.masks.row_draws import Floats, RowDraws
 from objectives.masks.segmenters import SEGMENTERS, segmented_word_starts
@@ -63,6 +63,11 @@ class Masking(Protocol):
     @property
     def mean_probability(self) -> float:
         """Mean of `mlm_probability` over the run."""
+        ...
+
+    @property
+    def peak_probability(self) -> float:
+        """Highest of `mlm_probability` over the run and its rows."""
         ...
 
     def mask(
@@ -110,6 +115,11 @@ class _Policy(BaseModel, frozen=True, extra="forbid", strict=True):
     def mean_probability(self) -> float:
         """Mean of `mlm_probability` over the run."""
         return mean_rate(self.mlm_probability)
+
+    @property
+    def peak_probability(self) -> float:
+        """Highest of `mlm_probability` over the run and its rows."""
+        return peak_rate(self.mlm_probability)
 
     def mask(
         self, input_ids: Ids, *, indices: Ids, vocabulary: Vocabulary, seed: int, epoch: int, share: float = 0.0

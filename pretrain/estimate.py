@@ -57,7 +57,7 @@ def estimate(recipe: Recipe) -> Estimate:
     per_token = flops_per_token(config, max_seq_length=length, target_ratio=recipe.masking.mean_probability)
     state = 2 * parameters - (matrices if isinstance(recipe.optimizer, Muon) else 0)  # Muon keeps one moment, Adam two
     micro_batch_size = train.micro_batch_size or train.batch_size
-    activations = micro_batch_size * _activation_bytes(config, length, recipe.masking.mean_probability, recipe)
+    activations = micro_batch_size * _activation_bytes(config, length, recipe.masking.peak_probability, recipe)
     return Estimate(
         parameters=parameters,
         tokens_per_step=tokens_per_step,

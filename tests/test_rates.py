@@ -221,3 +221,17 @@ def test_a_mistake_in_the_masking_is_refused(tmp_path: Path, overrides: tuple[st
 @pytest.mark.parametrize("rate", ["0.15", "{schedule: uniform}"])
 def test_a_rate_that_does_not_follow_the_run_goes_with_a_budget_of_hours(tmp_path: Path, rate: str) -> None:
     read_recipe(write_recipe(tmp_path), [f"masking.mlm_probability={rate}", "train.hours=1", "train.steps=null"])
+
+
+@pytest.mark.parametrize(
+    ("rate", "peak"),
+    [
+        (0.15, 0.15),
+        ({"schedule": "linear", "start": 0.1, "end": 0.4}, 0.4),
+        ({"schedule": "cosine", "start": 0.5, "end": 0.1}, 0.5),
+        ({"schedule": "stepwise", "values": [0.1, 0.3, 0.2], "boundaries": [0.2, 0.6]}, 0.3),
+        ({"schedule": "uniform"}, 1.0),
+    ],
+)
+def test_the_peak_of_a_rate_is_the_most_that_a_row_can_have(rate: Any, peak: float) -> None:
+    assert MASKINGS["token"].model_validate({"mlm_probability": rate}).peak_probability == peak  # type: ignore[attr-defined]

@@ -116,3 +116,16 @@ def rates(setting: MaskingRate, *, share: float, draws: RowDraws) -> Floats:
 def mean_rate(setting: MaskingRate) -> float:
     """The mean over the run."""
     return setting if isinstance(setting, float | int) else setting.mean
+
+
+def peak_rate(setting: MaskingRate) -> float:
+    """The highest rate that a row may have, which decides memory."""
+    match setting:
+        case Linear() | Cosine():
+            return max(setting.start, setting.end)
+        case Stepwise():
+            return max(setting.values)
+        case Uniform():
+            return 1.0
+        case number:
+            return number
