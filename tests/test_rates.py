@@ -220,7 +220,8 @@ def test_a_mistake_in_the_masking_is_refused(tmp_path: Path, overrides: tuple[st
 
 @pytest.mark.parametrize("rate", ["0.15", "{schedule: uniform}"])
 def test_a_rate_that_does_not_follow_the_run_goes_with_a_budget_of_hours(tmp_path: Path, rate: str) -> None:
-    read_recipe(write_recipe(tmp_path), [f"masking.mlm_probability={rate}", "train.hours=1", "train.steps=null"])
+    overrides = [f"masking.mlm_probability={rate}", "train.hours=1", "train.steps=null"]
+    assert read_recipe(write_recipe(tmp_path), overrides).train.hours == 1
 
 
 @pytest.mark.parametrize(

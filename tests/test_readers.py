@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokenization.corpus import Corpus, CorpusError, Problems, read_documents, resolve_sources
-from tokenization.reading import readers
-from tokenization.reading.readers import DECOMPRESSORS, FILE_ENDINGS
-from tokenization.reading.sources import DECOMPRESSED
+from tokenization.reading import json_arrays, streams
+from tokenization.reading.readers import FILE_ENDINGS
+from tokenization.reading.sources import DECOMPRESSED, FileSource
+from tokenization.reading.streams import DECOMPRESSORS
 
 Rows = list[dict[str, Any]]
 
@@ -213,16 +214,29 @@ JSON_VALUES = st.recursive(
 )
 
 
+@pytest.mark.parametrize("size", range(1, 12))
+def test_a_number_that_the_window_cuts_anywhere_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(json_arrays, "_CHUNK_BYTES", size)
+    path = tmp_path / "a.json"
+    for gap in ("", " ", "  ", "   "):
+        path.write_text(f"[0.0,{gap}1e+5, -2.5E-3,{gap}[], 12345678901234567890,{gap}7]")
+        file = FileSource(path=path, digest="", num_bytes=1)
+        values = [0.0, 1e5, -2.5e-3, [], 12345678901234567890, 7]
+        assert list(json_arrays.array_rows(json_arrays.Window(file))) == values
+
+
 @given(values=st.lists(JSON_VALUES, max_size=6), indent=st.none() | st.integers(0, 3), size=st.integers(1, 50))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_array_is_read_as_the_json_module_reads_it_wherever_the_window_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[Any], indent: int | None, size: int
 ) -> None:
-    monkeypatch.setattr(readers, "_CHUNK_BYTES", size)
+    monkeypatch.setattr(json_arrays, "_CHUNK_BYTES", size)
     path = tmp_path / "a.json"
     path.write_text(json.dumps(values, indent=indent, ensure_ascii=False), encoding="utf-8", errors="surrogatepass")
-    file = readers.FileSource(path=path, digest="", num_bytes=1)
-    assert list(readers._array_rows(readers._Window(file))) == values
+    file = FileSource(path=path, digest="", num_bytes=1)
+    assert list(json_arrays.array_rows(json_arrays.Window(file))) == values
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
@@ -246,7 +260,7 @@ def test_a_broken_array_gives_what_stands_before_the_break(
 ) -> None:
     if len(broken) > 1000 and size < 100:
         size *= 1000
-    monkeypatch.setattr(readers, "_CHUNK_BYTES", size)
+    monkeypatch.setattr(json_arrays, "_CHUNK_BYTES", size)
     path = tmp_path / "a.json"
     path.write_text(broken)
     message = _refusal(path)
@@ -280,7 +294,7 @@ def test_an_object_that_holds_the_rows_is_explained(tmp_path: Path, written: str
 def test_a_byte_of_a_json_array_that_is_not_utf8_is_named_by_its_offset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, size: int
 ) -> None:
-    monkeypatch.setattr(readers, "_CHUNK_BYTES", size)
+    monkeypatch.setattr(json_arrays, "_CHUNK_BYTES", size)
     path = tmp_path / "a.json"
     path.write_bytes(data)
     assert re.search(r"got byte 0x(e9|c3) at byte offset 14, expected UTF-8", _refusal(path))
@@ -426,7 +440,7 @@ def test_no_damage_is_worse_than_a_problem(tmp_path: Path, ending: str, data: st
     damage = data.draw(st.binary(min_size=1, max_size=12))
     whole[at : at + len(damage)] = damage
     path.write_bytes(bytes(whole))
-    _read(path, Problems("skip"))
+    assert all(text.strip() and text.encode() for text in _read(path, Problems("skip")))
 
 
 @pytest.mark.parametrize("ending", FILE_ENDINGS)
@@ -445,7 +459,7 @@ def test_a_window_of_zstd_that_is_too_large_is_told(tmp_path: Path, monkeypatch:
         raise OSError("ZSTD decompress failed: Frame requires too much memory for decoding")
         yield
 
-    monkeypatch.setattr(readers, "DECOMPRESSORS", {".zst": lambda raw: _Failing(refuse)})
+    monkeypatch.setattr(streams, "DECOMPRESSORS", {".zst": lambda raw: _Failing(refuse)})
     assert "Decompress it with zstd -d --long=31" in _refusal(_write(tmp_path, ".txt.zst", _rows(2)))
 
 
