@@ -25,8 +25,8 @@ from transformers import (
 )
 
 from encoders.attention import attention_kernel
-from encoders.config import ENCODERS, EncoderError, SpecialIds, flops_per_token
 from encoders.building import build_encoder
+from encoders.config import ENCODERS, EncoderError, SpecialIds, flops_per_token
 from encoders.encoder import EXTRA_HEADS, Batch, Encoder, Heads
 from encoders.folder import load_encoder
 from objectives.cutting.packed import Packed

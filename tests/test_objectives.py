@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import BertForMaskedLM, BertForPreTraining, ModernBertForMaskedLM
 
-from encoders.config import ENCODERS, SpecialIds
 from encoders.building import build_encoder
+from encoders.config import ENCODERS, SpecialIds
 from objectives import OBJECTIVES
 from objectives.examples import EXAMPLES
 from objectives.masking import NOT_A_TARGET, TokenMasking

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from encoders.config import ENCODERS, SpecialIds
 from encoders.building import build_encoder
+from encoders.config import ENCODERS, SpecialIds
 from objectives import OBJECTIVES
 from objectives.masking import NOT_A_TARGET
 from objectives.mlm import MlmSettings
