@@ -2,8 +2,8 @@
 
 Whatever a recipe trains with, masked language modelling is scored on every held-out document, each token once, in
 packed rows with BERT's own masking (15 %, 80/10/10), so that numbers of different recipes can be compared
-where vocabulary and max_seq_length are the same. So is a generator, whose draws there are frozen as well; what its
-discriminator makes of them can be compared only where the generators are alike.
+where vocabulary and max_seq_length are the same. A generator is scored on the same rows with [MASK] at every target,
+and its draws are frozen as well; what discriminators make of them can be compared only where the generators are alike.
 """
 
 import torch
@@ -21,12 +21,15 @@ from tokenization.store import TokenStore
 
 _SEED = 0  # frozen: never the recipe's
 _EPOCH = 0
-_TERMS_OF: dict[type[Packed | SentencePairs | SentenceOrder], tuple[str, ...]] = {
-    Packed: ("mlm", "generator", "discriminator"),
-    SentencePairs: ("nsp",),
-    SentenceOrder: ("sop",),
+_ALWAYS_MASKED = TokenMasking(mask_replace_prob=1.0, random_replace_prob=0.0)
+_SCORED: dict[tuple[str, ...], tuple[type[Packed | SentencePairs | SentenceOrder], TokenMasking]] = {
+    ("mlm",): (Packed, TokenMasking()),
+    ("generator", "discriminator"): (Packed, _ALWAYS_MASKED),
+    ("nsp",): (SentencePairs, TokenMasking()),
+    ("sop",): (SentenceOrder, TokenMasking()),
 }
-"""The terms that are scored on the rows of each cutting."""
+"""The rows and masks on which terms are scored. ELECTRA masks without random words, so its generator learns to copy what
+is not [MASK], and would be taken in by the random words of BERT's masks."""
 
 
 class HeldOut:
@@ -38,16 +41,16 @@ class HeldOut:
 
     def __init__(self, store: TokenStore, terms: tuple[str, ...], *, max_seq_length: int) -> None:
         self._examples = {
-            asked: Examples(
+            scored: Examples(
                 store.held_out,
                 store.vocabulary,
                 cutting=cutting(max_seq_length=max_seq_length),
-                masking=TokenMasking(),
+                masking=masking,
                 seed=_SEED,
-                with_noise="discriminator" in asked,
+                with_noise="discriminator" in scored,
             )
-            for cutting, scored in _TERMS_OF.items()
-            if (asked := tuple(term for term in scored if term in terms))
+            for scored, (cutting, masking) in _SCORED.items()
+            if scored[0] in terms
         }
         for examples in self._examples.values():
             try:
