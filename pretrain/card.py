@@ -43,10 +43,12 @@ A {{ architecture }} encoder pretrained by clozekit with the objective `{{ recip
 | {{ name }} | {{ "{:.4f}".format(value) }} |
 {% endfor %}
 
-Held-out losses are in nats a target, on frozen 15 % 80/10/10 token masks over every held-out document.
 {% if recipe.objective.draws_tokens %}
-The discriminator's are in nats a token, on tokens that its own generator put in the place of the masked ones, and so
-are the precision, the recall and the area under the ROC curve with which it tells them from the rest.
+Held-out losses are in nats, on frozen masks of 15 % of the tokens of every held-out document, all of them [MASK]: a
+masked token for the generator, any token for the discriminator. Precision, recall and the area under the ROC curve
+(auc) are of telling the tokens that its own generator put in from all others.
+{% else %}
+Held-out losses are in nats a target, on frozen 15 % 80/10/10 token masks over every held-out document.
 {% endif %}
 
 ## Use
