@@ -98,7 +98,7 @@ def _schedule_problems(schedule: Any, train: Any) -> Iterator[Problem]:
             "schedule.warmup_steps",
             f"got {schedule.warmup_steps}, expected fewer than train.steps = {train.steps}; lower it, or train longer",
         )
-    elif isinstance(schedule, Trapezoidal) and schedule.warmup_steps > (1.0 - schedule.decay_fraction) * train.steps:
+    elif isinstance(schedule, Trapezoidal) and schedule.warmup_steps > (1.0 - schedule.decay_fraction) * train.steps + 1e-6:
         yield Problem(
             "schedule.decay_fraction",
             f"got {schedule.decay_fraction} after {schedule.warmup_steps} warm-up steps of {train.steps}, expected the "
