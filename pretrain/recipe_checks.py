@@ -99,7 +99,9 @@ def _schedule_problems(schedule: Any, train: Any) -> Iterator[Problem]:
             "schedule.warmup_steps",
             f"got {schedule.warmup_steps}, expected fewer than train.steps = {train.steps}; lower it, or train longer",
         )
-    elif isinstance(schedule, Trapezoidal) and schedule.warmup_steps > (1.0 - schedule.decay_fraction) * train.steps + 1e-6:
+    elif isinstance(schedule, Trapezoidal) and train.steps - schedule.warmup_steps < round(
+        schedule.decay_fraction * train.steps, 6
+    ):
         yield Problem(
             "schedule.decay_fraction",
             f"got {schedule.decay_fraction} after {schedule.warmup_steps} warm-up steps of {train.steps}, expected the "
