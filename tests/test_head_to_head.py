@@ -38,7 +38,7 @@ RECIPE = ROOT / "recipes" / "bert_tiny_mlm_nsp.yaml"
 
 shares = st.floats(0, 1, allow_nan=False)
 
-# --------------------------------------------------------------------------------------------------------- what is equal
+# -------------------------------------------------------------------------------------------------------- what is equal
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
@@ -71,7 +71,7 @@ def test_at_equal_flops_runs_by_the_clock_serve_twice_and_only_b_is_run_again() 
     assert kinds((FLOPS,), 1e15) == {FLOPS: (FLOPS, FLOPS)}
 
 
-# ----------------------------------------------------------------------------------------------------- which checkpoints
+# ---------------------------------------------------------------------------------------------------- which checkpoints
 
 
 @pytest.mark.parametrize("num_points", [1, 3, 7])
@@ -106,7 +106,7 @@ def test_of_too_few_checkpoints_each_counts_once() -> None:
     assert nearest([0.1, 0.2, 0.3, 0.52, 0.7], [0.25, 0.5, 0.75]) == [1, 3, 4]
 
 
-# --------------------------------------------------------------------------------------------------- what can be said
+# -------------------------------------------------------------------------------------------------- what can be said
 
 
 @given(st.lists(st.tuples(shares, shares), min_size=2, max_size=9))
@@ -138,7 +138,7 @@ def test_one_seed_concludes_nothing() -> None:
     assert conclusion(difference, a="x", b="y") == "y - x is +80.0 points, of one seed: nothing can be concluded."
 
 
-# ------------------------------------------------------------------------------------------------------------ the tables
+# ----------------------------------------------------------------------------------------------------------- the tables
 
 
 def _run(seed: int, value: float, **held_out: float) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def test_seeds_that_do_not_pair_are_not_compared() -> None:
         compare({"x": [_run(0, 0.1)], "y": [_run(1, 0.1)]})
 
 
-# ------------------------------------------------------------------------------------------------------------- the runs
+# ------------------------------------------------------------------------------------------------------------ the runs
 
 
 def test_a_run_of_another_recipe_is_not_taken_for_one_of_this_comparison(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_the_plan_of_a_run_decides_its_seed_budget_and_checkpoints() -> None:
     assert recipe.run_dir == Path("out/runs/tiny-wall_clock-seed2")
 
 
-# ------------------------------------------------------------------------------------------------------ the labelled set
+# ----------------------------------------------------------------------------------------------------- the labelled set
 
 
 def _csv(path: Path, rows: list[tuple[str, str]], head: str = "label,text") -> Path:
@@ -263,9 +263,7 @@ def test_test_rows_choose_nothing(tmp_path: Path) -> None:
         ([("air", "wind")], "label,text", r"different labels, expected the same"),
     ],
 )
-def test_a_faulty_labelled_set_is_refused(
-    tmp_path: Path, rows: list[tuple[str, str]], head: str, message: str
-) -> None:
+def test_a_faulty_labelled_set_is_refused(tmp_path: Path, rows: list[tuple[str, str]], head: str, message: str) -> None:
     good = _csv(tmp_path / "good.csv", [("sea", "salt")])
     with pytest.raises(LabelledError, match=message):
         read_labelled(good, _csv(tmp_path / "bad.csv", rows, head), num_train=9)

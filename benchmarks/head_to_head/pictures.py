@@ -81,7 +81,7 @@ def _draw_plot(plot: "Axes", curves: Sequence[Curve], levels: Sequence[Level]) -
 
 def _add_legend(figure: Any, plots: Sequence["Axes"]) -> None:
     """One legend for all, below; a name that several plots have stands in it once."""
-    entries = {}
+    entries: dict[str, Any] = {}
     for plot in plots:
         handles, labels = plot.get_legend_handles_labels()
         entries.update(zip(labels, handles, strict=True))

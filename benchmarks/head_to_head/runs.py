@@ -148,7 +148,7 @@ def seconds_per_step(side: Side, *, seconds: float, out: Path) -> float:
         overrides = [*_UNLESS_TOLD, *side.overrides, *_ALWAYS, *settings, *budget, "checkpoint.every_steps=null"]
         train(side.recipe, overrides, log=out / "logs" / f"calibration-{side.label}.log")
     lines = Metrics.read(folder / "metrics.jsonl").lines
-    ends = [line["elapsed_seconds"] for line in lines if "elapsed_seconds" in line]
+    ends = [float(line["elapsed_seconds"]) for line in lines if "elapsed_seconds" in line]
     return median(after - before for before, after in pairwise([0.0, *ends]))
 
 
