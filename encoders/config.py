@@ -1,14 +1,15 @@
 """Sizes of an encoder: the recipe's `encoder` section, made into transformers' own configurations.
 
-Sources: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3) and ModernBERT (Warner et al. 2024,
-https://arxiv.org/abs/2412.13663, section 2). A width that no field names is transformers' default.
+Sources: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3), ELECTRA (Clark et al. 2020,
+https://arxiv.org/abs/2003.10555, section 3) and ModernBERT (Warner et al. 2024, https://arxiv.org/abs/2412.13663,
+section 2). A width that no field names is transformers' default.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, Field
-from transformers import BertConfig, ModernBertConfig, PreTrainedConfig
+from transformers import BertConfig, ElectraConfig, ModernBertConfig, PreTrainedConfig
 
 
 class EncoderError(ValueError):
@@ -47,6 +48,27 @@ class Bert(BaseModel, frozen=True, extra="forbid", strict=True):
         )
 
 
+class Electra(Bert, frozen=True, extra="forbid", strict=True):
+    """BERT's body with word, position and segment tables of their own width, and a map from it to the hidden size.
+
+    With embedding_size = hidden_size it is BERT's body, weight for weight.
+    """
+
+    name: Literal["electra"] = "electra"  # type: ignore[assignment]
+    embedding_size: int | None = Field(None, ge=1)
+    """Width of the embeddings (ELECTRA-small: 128); null: hidden_size."""
+
+    def config(self, ids: SpecialIds) -> ElectraConfig:  # type: ignore[override]
+        """The transformers configuration for a vocabulary."""
+        return ElectraConfig(
+            **self.model_dump(exclude={"name", "embedding_size"}),
+            embedding_size=self.embedding_size or self.hidden_size,
+            vocab_size=ids.vocab_size,
+            pad_token_id=ids.pad_id,
+            use_cache=False,
+        )
+
+
 class ModernBert(BaseModel, frozen=True, extra="forbid", strict=True):
     """A pre-norm encoder with rotary positions, gated feed-forward layers, no biases, no segments and no dropout."""
 
@@ -78,29 +100,68 @@ class ModernBert(BaseModel, frozen=True, extra="forbid", strict=True):
 
 
 class EncoderFolder(BaseModel, frozen=True, extra="forbid", strict=True):
-    """Go on from the weights of a transformers folder (BERT or ModernBERT)."""
+    """Go on from the weights of a transformers folder (BERT, ELECTRA or ModernBERT)."""
 
     from_: str = Field(alias="from", min_length=1)
     """The folder, e.g. runs/NAME/model."""
     extend_positions: bool = False
-    """Give a BERT with too few positions more of them, by repeating the table that it has."""
+    """Give a BERT or ELECTRA with too few positions more of them, by repeating the table that it has."""
 
 
 ENCODERS: dict[str, type[BaseModel]] = {
     "bert": Bert,
+    "electra": Electra,
     "modernbert": ModernBert,
 }
 
 
-def flops_per_token(config: PreTrainedConfig, *, max_seq_length: int, target_ratio: float) -> float:
-    """Floating-point operations of training on one token, forward and backward, with the head at targets only.
+def narrower(config: PreTrainedConfig, *, fraction: float, num_hidden_layers: int | None) -> PreTrainedConfig:
+    """The configuration of a smaller encoder of the same family: ELECTRA's generator beside its discriminator.
+
+    Heads are as wide as before and so many fewer, the feed-forward layer is in the same proportion, and an ELECTRA's
+    embeddings keep their width (Clark et al. 2020, section 3.2).
+
+    Args:
+        fraction: of the hidden size, in (0, 1]; rounded to whole heads.
+        num_hidden_layers: None: as many as before.
+    """
+    num_heads = max(1, round(fraction * config.num_attention_heads))
+    hidden_size = config.hidden_size // config.num_attention_heads * num_heads
+    sizes = {
+        "num_attention_heads": num_heads,
+        "hidden_size": hidden_size,
+        "intermediate_size": round(config.intermediate_size * hidden_size / config.hidden_size),
+        "num_hidden_layers": num_hidden_layers or config.num_hidden_layers,
+    }
+    kept = {name: value for name, value in config.to_dict().items() if name not in _OF_EACH_MODEL}
+    return type(config)(**{**kept, **sizes})
+
+
+_OF_EACH_MODEL = ("architectures", "id2label", "label2id", "layer_types", "transformers_version")
+
+
+def flops_per_token(
+    config: PreTrainedConfig, *, max_seq_length: int, target_ratio: float, looks_everywhere: bool = False
+) -> float:
+    """Floating-point operations of training an encoder on one token, forward and backward, as the kit computes them.
 
     Two a weight and token forward, twice that backward (Kaplan et al. 2020, section 2.1), and the two products of
-    attention, which grow with the row. Embedding look-ups, norms and activations are left out.
+    attention, which grow with the row. The head is at the targets only, and so is the last layer but for its keys and
+    values. Embedding look-ups, norms, activations and sampling are left out.
+
+    Args:
+        target_ratio: share of the tokens that are targets.
+        looks_everywhere: a discriminator, which has a small head and no layer that is left out.
     """
     width, inner = config.hidden_size, config.intermediate_size
+    embedding = getattr(config, "embedding_size", width)
+    projection = width * embedding if embedding != width else 0
+    keys_and_values = 2 * width * width
     feed_forward = (3 if isinstance(config, ModernBertConfig) else 2) * width * inner
-    layer = 4 * width * width + feed_forward
-    attention = 2 * max_seq_length * width
-    head = target_ratio * (width * width + width * config.vocab_size)
-    return float(6 * (config.num_hidden_layers * (layer + attention) + head))
+    at_queries = 2 * width * width + feed_forward + 2 * max_seq_length * width
+    if looks_everywhere:
+        looked_at, head = 1.0, float(width * width + width)
+    else:
+        looked_at, head = target_ratio, target_ratio * (width * embedding + embedding * config.vocab_size)
+    layers = config.num_hidden_layers * keys_and_values + (config.num_hidden_layers - 1 + looked_at) * at_queries
+    return float(6 * (projection + layers + head))

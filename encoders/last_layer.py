@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.bert.modeling_bert import BertLayer
+from transformers.models.electra.modeling_electra import ElectraLayer
 from transformers.models.modernbert.modeling_modernbert import ModernBertEncoderLayer, rotate_half
 
 
@@ -92,6 +93,7 @@ def _modernbert_layer(
 
 _FORWARDS: dict[type[nn.Module], Callable[..., Tensor]] = {
     BertLayer: _bert_layer,
+    ElectraLayer: _bert_layer,
     ModernBertEncoderLayer: _modernbert_layer,
 }
 

@@ -11,19 +11,17 @@ A target that was drawn k times (`label_weights` in the batch, ELECTRA's draws w
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor
 from torch.nn import functional
 
 from encoders.encoder import Encoder
 from objectives.masking import NOT_A_TARGET
-from objectives.objective import Batch, Loss, Objective
+from objectives.objective import Batch, Loss, Objective, ObjectiveSettings
 
 
-class MlmSettings(BaseModel, frozen=True, extra="forbid", strict=True):
+class MlmSettings(ObjectiveSettings, frozen=True, extra="forbid", strict=True):
     """Masked language modelling alone."""
 
-    needs_sentence_pairs: ClassVar[bool] = False
     terms: ClassVar[tuple[str, ...]] = ("mlm",)
 
     name: Literal["mlm"] = "mlm"
@@ -45,10 +43,8 @@ class Mlm(Objective):
     """
 
     def __init__(self, encoder: Encoder, *, inverse_probability: bool = False) -> None:
-        super().__init__()
-        self.encoder = encoder
+        super().__init__(encoder, {"mlm": 1.0})
         self.inverse_probability = inverse_probability
-        self.weights = {"mlm": 1.0}
 
     def forward(self, batch: Batch) -> dict[str, Loss]:
         is_target = batch["labels"] != NOT_A_TARGET

@@ -3,18 +3,20 @@
 The same loss as transformers' BertForPreTraining, which adds the two means 1:1.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from encoders.encoder import Encoder
+from encoders.encoder import Encoder, Heads
 from objectives.mlm_pairs import MlmPairs
+from objectives.objective import ObjectiveSettings
 
 
-class MlmNspSettings(BaseModel, frozen=True, extra="forbid", strict=True):
+class MlmNspSettings(ObjectiveSettings, frozen=True, extra="forbid", strict=True):
     """Masked language modelling with next-sentence prediction."""
 
-    needs_sentence_pairs: ClassVar[bool] = True
+    heads: ClassVar[Mapping[str, Heads]] = {"model": "sentence_pairs"}
     terms: ClassVar[tuple[str, ...]] = ("mlm", "nsp")
 
     name: Literal["mlm_nsp"] = "mlm_nsp"

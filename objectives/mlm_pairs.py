@@ -22,9 +22,7 @@ class MlmPairs(Objective):
             label: key of the batch that holds the answers, (B,) int64.
             weight: of the question's mean loss beside the mean masked loss.
         """
-        super().__init__()
-        self.encoder = encoder
-        self.weights = {"mlm": 1.0, term: weight}
+        super().__init__(encoder, {"mlm": 1.0, term: weight})
         self._term, self._label = term, label
 
     def forward(self, batch: Batch) -> dict[str, Loss]:

@@ -4,18 +4,20 @@ Differs from ALBERT in what answers: BERT's head, `seq_relationship`, learns the
 AlbertForPreTraining has a `sop_classifier` with dropout. The two means are added 1:1 as there.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from encoders.encoder import Encoder
+from encoders.encoder import Encoder, Heads
 from objectives.mlm_pairs import MlmPairs
+from objectives.objective import ObjectiveSettings
 
 
-class MlmSopSettings(BaseModel, frozen=True, extra="forbid", strict=True):
+class MlmSopSettings(ObjectiveSettings, frozen=True, extra="forbid", strict=True):
     """Masked language modelling with sentence-order prediction."""
 
-    needs_sentence_pairs: ClassVar[bool] = True
+    heads: ClassVar[Mapping[str, Heads]] = {"model": "sentence_pairs"}
     terms: ClassVar[tuple[str, ...]] = ("mlm", "sop")
 
     name: Literal["mlm_sop"] = "mlm_sop"

@@ -1,20 +1,28 @@
 """What a recipe is made into: the token store, the objective around its encoder, a model folder that others load."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from encoders.attention import attention_kernel
+from encoders.building import build_encoder
 from encoders.config import EncoderError, EncoderFolder, SpecialIds
-from encoders.encoder import Encoder, build_encoder, load_encoder
+from encoders.encoder import Encoder
+from encoders.folder import load_encoder
 from objectives.draws import Key
 from objectives.objective import Objective
+from pretrain.batches import Examples
 from pretrain.recipe import Recipe
 from tokenization.cache import Engine, prepare_store
 from tokenization.preparing.cores import prepare_here
 from tokenization.store import TokenStore
 from tokenization.vocabulary import Vocabulary, load_tokenizer
+
+OWN_STATE = Path("state/objective.safetensors")
+"""Where a checkpoint keeps what resuming needs of the weights and the model folders do not hold."""
 
 logger = logging.getLogger(__name__)
 
@@ -24,43 +32,82 @@ def prepared_store(recipe: Recipe, engine: Engine = prepare_here) -> TokenStore:
     return prepare_store(recipe.corpus, recipe.tokenizer, cache_dir=Path(recipe.cache_dir), engine=engine)
 
 
+def training_examples(recipe: Recipe, store: TokenStore) -> Examples:
+    """The examples that a recipe trains on."""
+    return Examples(
+        store.train,
+        store.vocabulary,
+        cutting=recipe.examples,
+        masking=recipe.masking,
+        seed=recipe.seed,
+        with_noise=recipe.objective.draws_tokens,
+    )
+
+
 def build_objective(recipe: Recipe, store: TokenStore, *, device: torch.device) -> Objective:
-    """The recipe's objective with the weights that a run starts from, on the host, as recipe and folder decide.
+    """The recipe's objective with the weights that a run starts from, on the host, as recipe and folders decide.
 
     Args:
         device: where it will train, which decides the attention kernel.
 
     Raises:
-        EncoderError: the folder to start from does not fit the recipe.
+        EncoderError: a folder to start from does not fit the recipe.
     """
     torch.manual_seed(int(Key(recipe.seed, 0, "weights").word() >> 1))
-    attention = attention_kernel(device, recipe.examples.max_seq_length)
-    pairs = recipe.objective.needs_sentence_pairs
-    if not isinstance(recipe.encoder, EncoderFolder):
-        config = recipe.encoder.config(special_ids(store.vocabulary))
-        return recipe.objective.build(build_encoder(config, sentence_pairs=pairs, attention=attention))
-    folder = Path(recipe.encoder.from_)
     length = recipe.examples.max_seq_length
-    encoder, missing = load_encoder(
-        folder,
-        sentence_pairs=pairs,
-        attention=attention,
-        num_positions=length if recipe.encoder.extend_positions else None,
-    )
-    check_folder(folder, encoder, store, length)
-    if missing:
-        logger.info("%s has no weights for %s; they start fresh", folder, ", ".join(missing))
-    return recipe.objective.build(encoder)
+    attention, heads = attention_kernel(device, length), recipe.objective.heads["model"]
+    if isinstance(recipe.encoder, EncoderFolder):
+        folder = Path(recipe.encoder.from_)
+        encoder, missing = load_encoder(
+            folder,
+            heads=heads,
+            attention=attention,
+            num_positions=length if recipe.encoder.extend_positions else None,
+            bert_as_electra=heads == "replaced_tokens",
+        )
+        check_folder(folder, encoder, store, length)
+        if missing:
+            logger.info("%s has no weights for %s; they start fresh", folder, ", ".join(missing))
+    else:
+        config = recipe.encoder.config(special_ids(store.vocabulary))
+        encoder = build_encoder(config, heads=heads, attention=attention)
+    objective = recipe.objective.build(encoder)
+    for name, other in recipe.objective.folders.items():
+        check_folder(Path(other), objective.networks[name], store, length)
+    return objective
 
 
-def load_objective(recipe: Recipe, folder: Path, *, device: torch.device) -> tuple[Objective, list[str]]:
-    """The recipe's objective with the weights of a model folder, and the names of weights that the folder lacks."""
-    encoder, missing = load_encoder(
-        folder,
-        sentence_pairs=recipe.objective.needs_sentence_pairs,
-        attention=attention_kernel(device, recipe.examples.max_seq_length),
+def saved_networks(recipe: Recipe, place: Path) -> dict[str, Path]:
+    """The model folders of a run or a checkpoint, by name."""
+    return {name: place / name for name in recipe.objective.heads}
+
+
+def load_objective(recipe: Recipe, folders: Mapping[str, Path], *, device: torch.device) -> tuple[Objective, list[str]]:
+    """The recipe's objective with the weights of its networks' folders, and the names of weights that they lack."""
+    attention = attention_kernel(device, recipe.examples.max_seq_length)
+    loaded = {
+        name: load_encoder(folders[name], heads=heads, attention=attention)
+        for name, heads in recipe.objective.heads.items()
+    }
+    return (
+        recipe.objective.restore({name: encoder for name, (encoder, _) in loaded.items()}),
+        [name for _, missing in loaded.values() for name in missing],
     )
-    return recipe.objective.build(encoder), missing
+
+
+def save_objective(objective: Objective, tokenizer_path: Path, folder: Path) -> None:
+    """Write the folder of each network into a checkpoint, and what they do not hold into its state."""
+    for name, encoder in objective.networks.items():
+        save_model(encoder, tokenizer_path, folder / name)
+    if own_state := objective.own_state():
+        (folder / OWN_STATE).parent.mkdir(exist_ok=True)
+        save_file({name: value.cpu().contiguous() for name, value in own_state.items()}, folder / OWN_STATE)
+
+
+def load_own_state(objective: Objective, checkpoint: Path) -> None:
+    """Give an objective that was restored from a checkpoint what its networks' folders do not hold."""
+    if objective.own_state():
+        objective.load_own_state(load_file(checkpoint / OWN_STATE))
 
 
 def save_model(encoder: Encoder, tokenizer_path: Path, folder: Path) -> None:
@@ -90,7 +137,7 @@ def check_folder(folder: Path, encoder: Encoder, store: TokenStore, length: int)
     if config.max_position_embeddings < length:
         raise EncoderError(
             f"{folder} has {config.max_position_embeddings} positions, expected at least examples.max_seq_length = "
-            f"{length}. Lower that, or set encoder.extend_positions: true (BERT only)."
+            f"{length}. Lower that, or set encoder.extend_positions: true (BERT and ELECTRA)."
         )
     has_tokenizer = any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt"))
     other = load_tokenizer(folder).get_vocab() if has_tokenizer else None

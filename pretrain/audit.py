@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from objectives.rows import ExamplesError, Ints
-from pretrain.assembly import prepared_store
+from pretrain.assembly import prepared_store, training_examples
 from pretrain.audits.corpus import corpus_section, held_out_section, tally, vocabulary_section
 from pretrain.audits.examples import examples_section, no_examples_section, sample_note
 from pretrain.audits.figure import Section
@@ -20,7 +20,6 @@ from pretrain.audits.masks import masks_section
 from pretrain.audits.overlap import find_overlap
 from pretrain.audits.page import audit_page
 from pretrain.audits.rows import emitted, tally_rows
-from pretrain.batches import Examples
 from pretrain.commands import guarded
 from pretrain.recipe import Recipe, read_recipe
 from pretrain.terminal import Page, until_closed
@@ -56,9 +55,7 @@ def audit(recipe: Recipe, store: TokenStore) -> list[Section]:
 
 
 def _example_sections(recipe: Recipe, store: TokenStore, token_counts: Ints) -> list[Section]:
-    examples = Examples(
-        store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
-    )
+    examples = training_examples(recipe, store)
     logger.info("audit: cutting epoch 0")
     try:
         plan = examples.plan(0)

@@ -16,6 +16,7 @@ import torch
 
 from objectives.draws import Key, permutation
 from objectives.masking import Masked, Masking
+from objectives.masks.row_draws import RowDraws
 from objectives.objective import Batch
 from objectives.rows import Cutting, Ints, Plan, Rows
 from tokenization.store import TokenSplit
@@ -58,10 +59,22 @@ class Examples:
     """The examples of a split under a cutting and a masking, epoch after epoch."""
 
     def __init__(
-        self, split: TokenSplit, vocabulary: Vocabulary, *, cutting: Cutting, masking: Masking, seed: int
+        self,
+        split: TokenSplit,
+        vocabulary: Vocabulary,
+        *,
+        cutting: Cutting,
+        masking: Masking,
+        seed: int,
+        with_noise: bool = False,
     ) -> None:
+        """
+        Args:
+            with_noise: give batches replacement_noise, (B, L) float64 uniform in [0, 1), as pure a function of (seed,
+                epoch, example index, position) as the masks are, for objectives that draw tokens.
+        """
         self.split, self.vocabulary = split, vocabulary
-        self.cutting, self.masking, self.seed = cutting, masking, seed
+        self.cutting, self.masking, self.seed, self.with_noise = cutting, masking, seed, with_noise
         self.plan = lru_cache(maxsize=2)(self._plan)  # most batches touch two epochs at most
         self.order = lru_cache(maxsize=2)(self._order)
 
@@ -83,15 +96,15 @@ class Examples:
         return Selection(np.concatenate(epochs), np.concatenate(indices)), Position(epoch, example)
 
     def batch(self, selection: Selection, *, share: float = 0.0) -> Batch:
-        """The masked examples as a Batch of tensors on the host, int64 but for weights, in the selection's order.
+        """The masked examples as a Batch of tensors on the host, in the selection's order; int64 but for weights and
+        noise.
 
         Args:
             share: share of the run that is spent, in 0..1, which a schedule of the masking rate follows.
         """
         epochs = np.unique(selection.epochs)
         parts = [
-            _as_batch(*self.rows(epoch, selection.indices[selection.epochs == epoch], share=share))
-            for epoch in epochs.tolist()
+            self._part(epoch, selection.indices[selection.epochs == epoch], share=share) for epoch in epochs.tolist()
         ]
         return {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
@@ -101,6 +114,14 @@ class Examples:
         return rows, self.masking.mask(
             rows.input_ids, indices=indices, vocabulary=self.vocabulary, seed=self.seed, epoch=epoch, share=share
         )
+
+    def _part(self, epoch: int, indices: Ints, *, share: float) -> dict[str, np.ndarray]:
+        rows, masked = self.rows(epoch, indices, share=share)
+        batch = _as_batch(rows, masked)
+        if self.with_noise:
+            draws = RowDraws(self.seed, epoch, indices)
+            batch["replacement_noise"] = draws.of_each("replacement", rows.input_ids.shape[1])
+        return batch
 
     def _plan(self, epoch: int) -> Plan:
         return self.cutting.plan(self.split, self.vocabulary, seed=self.seed, epoch=epoch)

@@ -15,14 +15,21 @@ from tokenization.vocabulary import load_tokenizer
 _TEMPLATE = """\
 ---
 library_name: transformers
-pipeline_tag: fill-mask
+pipeline_tag: {{ "feature-extraction" if heads == "replaced_tokens" else "fill-mask" }}
 tags: [{{ architecture }}, pretraining, clozekit]
 license: other
 license_name: {{ (license or "unknown") | tojson }}
 ---
 # {{ recipe.name }}
 
+{% if heads == "replaced_tokens" %}
+A {{ architecture }} encoder, the discriminator of the objective `{{ recipe.objective.name }}`, pretrained by clozekit.
+{% elif network == "generator" %}
+A {{ architecture }} encoder, the generator of the objective `{{ recipe.objective.name }}`, pretrained by clozekit: a
+masked language model that is smaller than the discriminator beside it, which is the model to use for all else.
+{% else %}
 A {{ architecture }} encoder pretrained by clozekit with the objective `{{ recipe.objective.name }}`.
+{% endif %}
 
 | | |
 | --- | --- |
@@ -36,17 +43,35 @@ A {{ architecture }} encoder pretrained by clozekit with the objective `{{ recip
 | {{ name }} | {{ "{:.4f}".format(value) }} |
 {% endfor %}
 
+{% if recipe.objective.draws_tokens %}
+Held-out losses are in nats, on frozen masks of 15 % of the tokens of every held-out document, all of them [MASK]: a
+masked token for the generator, any token for the discriminator. Precision, recall and the area under the ROC curve
+(auc) are of telling the tokens that its own generator put in from all others.
+{% else %}
 Held-out losses are in nats a target, on frozen 15 % 80/10/10 token masks over every held-out document.
+{% endif %}
 
 ## Use
 
+{% if heads == "replaced_tokens" %}
+```python
+from transformers import {{ detector }}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("PATH")
+inputs = tokenizer("The cat sat on the moon.", return_tensors="pt")
+{{ detector }}.from_pretrained("PATH")(**inputs).logits  # above 0 where a token looks replaced
+```
+{% else %}
 ```python
 from transformers import pipeline
 
 pipeline("fill-mask", model="PATH")("The cat sat on the {{ mask }}.")
 ```
+{% endif %}
 
-{% if pooler %}
+{% if heads == "replaced_tokens" %}
+As an encoder: the hidden states of `AutoModel.from_pretrained("PATH")`. It has no head for masked tokens.
+{% elif pooler %}
 `pooler_output` of `AutoModel` was trained with {{ question }} prediction.
 {% else %}
 No pooler of transformers' own was trained: where `AutoModel` has one (BERT), its weights are random.
@@ -71,10 +96,11 @@ The recipe names no licence of the texts (`corpus.license`); state it before you
 """
 
 
-def write_card(folder: Path, recipe: Recipe, store: TokenStore, progress: dict[str, Any]) -> None:
+def write_card(folder: Path, network: str, recipe: Recipe, store: TokenStore, progress: dict[str, Any]) -> None:
     """Write README.md into a model folder.
 
     Args:
+        network: name of the network in the objective.
         progress: progress.json of the checkpoint that the model was taken from.
     """
     environment = jinja2.Environment(
@@ -85,6 +111,9 @@ def write_card(folder: Path, recipe: Recipe, store: TokenStore, progress: dict[s
     fence = "`" * (2 + max(map(len, re.findall("`+|$", recipe.to_yaml()))))  # longer than any in the recipe
     text = environment.from_string(_TEMPLATE).render(
         recipe=recipe,
+        network=network,
+        heads=recipe.objective.heads[network],
+        detector="ElectraForPreTraining" if architecture == "electra" else "AutoModelForTokenClassification",
         fence=fence,
         fingerprint=store.fingerprint,
         counts=[f"{count:,}" for count in (train.num_documents, train.num_sentences, train.num_tokens)],
@@ -92,7 +121,7 @@ def write_card(folder: Path, recipe: Recipe, store: TokenStore, progress: dict[s
         architecture=architecture,
         license=" ".join((recipe.corpus.license or "").split()),
         mask=load_tokenizer(folder).mask_token,
-        pooler=architecture == "bert" and recipe.objective.needs_sentence_pairs,
+        pooler=architecture == "bert" and recipe.objective.heads[network] == "sentence_pairs",
         question="sentence-order" if "sop" in recipe.objective.terms else "next-sentence",
         extra_heads=(folder / EXTRA_HEADS).exists(),
     )

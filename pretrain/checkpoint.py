@@ -2,7 +2,8 @@
 
 checkpoints/step-00001000/
   model/          a from_pretrained folder with the tokenizer
-  state/          what the optimizers hold; safetensors and JSON, no pickle
+  generator/      another, where the objective trains a generator beside the model
+  state/          what the optimizers and open sums hold; safetensors and JSON, no pickle
   progress.json   where the run stands
   recipe.yaml     as resolved
   manifest.json   size and sha256 of every file, written last
@@ -105,7 +106,7 @@ class Checkpoints:
                 shutil.rmtree(path)
 
     def best(self, metric: str | None) -> Path | None:
-        """The checkpoint with the best value of an evaluation metric (accuracies the highest, others the lowest)."""
+        """The checkpoint with the best value of an evaluation metric (losses the lowest, others the highest)."""
         return _best(self.all(), metric)
 
 
@@ -153,7 +154,7 @@ def save_optimizers(optimizers: Sequence[Optimizer], module: nn.Module, folder: 
         for parameter, state in optimizer.state.items():
             for key, value in state.items():
                 tensors[f"{number}/{names[id(parameter)]}/{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     save_file(tensors, folder / _OPTIMIZER)
     classes = [type(optimizer).__name__ for optimizer in optimizers]
     (folder / _SETTINGS).write_text(json.dumps({"optimizers": classes}, indent=2) + "\n", encoding="utf-8")
@@ -180,7 +181,7 @@ def _best(checkpoints: Iterable[Path], metric: str | None) -> Path | None:
     known = [(value, path) for value, path in scored if value is not None and math.isfinite(value)]
     if not known:
         return None
-    pick = max if "accuracy" in metric else min
+    pick = min if metric.endswith("_nats") else max
     return pick(known, key=lambda pair: pair[0])[1]
 
 

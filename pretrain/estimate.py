@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedConfig
 
+from encoders.building import build_encoder
 from encoders.config import EncoderFolder, SpecialIds, flops_per_token
-from encoders.encoder import build_encoder, read_config
+from encoders.folder import read_config
 from pretrain.optimizer import Muon
 from pretrain.recipe import Recipe
 from tokenization.vocabulary import TokenizerFolder, Vocabulary
@@ -47,17 +48,34 @@ def estimate(recipe: Recipe) -> Estimate:
     """Estimate a recipe without preparing its corpus or making its weights."""
     config = _config(recipe)
     with torch.device("meta"):
-        encoder = build_encoder(config, sentence_pairs=recipe.objective.needs_sentence_pairs, attention="eager")
-    parameters = sum(parameter.numel() for parameter in encoder.parameters())
-    matrices = sum(matrix.numel() for matrix in encoder.hidden_matrices())
+        encoder = build_encoder(config, heads=recipe.objective.heads["model"], attention="eager")
+        objective = recipe.objective.build(encoder)
+    parameters = sum(parameter.numel() for parameter in objective.parameters())
+    matrices = sum(matrix.numel() for matrix in objective.hidden_matrices())
     length, train = recipe.examples.max_seq_length, recipe.train
     tokens_per_step = train.batch_size * length
     steps = train.steps if train.tokens is None else -(-train.tokens // tokens_per_step)
     tokens = None if steps is None else steps * tokens_per_step
-    per_token = flops_per_token(config, max_seq_length=length, target_ratio=recipe.masking.mean_probability)
+    per_token = sum(
+        flops_per_token(
+            objective.networks[name].model.config,
+            max_seq_length=length,
+            target_ratio=recipe.masking.mean_probability,
+            looks_everywhere=heads == "replaced_tokens",
+        )
+        for name, heads in recipe.objective.heads.items()
+    )
     state = 2 * parameters - (matrices if isinstance(recipe.optimizer, Muon) else 0)  # Muon keeps one moment, Adam two
     micro_batch_size = train.micro_batch_size or train.batch_size
-    activations = micro_batch_size * _activation_bytes(config, length, recipe.masking.peak_probability, recipe)
+    activations = micro_batch_size * sum(
+        _activation_bytes(
+            objective.networks[name].model.config,
+            length,
+            0.0 if heads == "replaced_tokens" else recipe.masking.peak_probability,
+            recipe,
+        )
+        for name, heads in recipe.objective.heads.items()
+    )
     return Estimate(
         parameters=parameters,
         tokens_per_step=tokens_per_step,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders.config import EncoderError
-from pretrain.assembly import check_folder, load_objective, prepared_store
+from objectives.mlm import MlmSettings
+from pretrain.assembly import check_folder, load_objective, prepared_store, saved_networks
 from pretrain.checkpoint import verify
 from pretrain.commands import guarded
 from pretrain.evaluation import HeldOut
@@ -21,13 +22,15 @@ from pretrain.recipe import Recipe, RecipeError, read_recipe
 from tokenization.vocabulary import TokenizerFolder
 
 _SENTENCE_HEAD = ("pooler", "seq_relationship")
+_PAIR_TERMS = ("nsp", "sop")
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """What is to be scored: weights, and the recipe that says on which corpus."""
 
-    model: Path
+    folders: dict[str, Path]
+    """Model folders by the names of the objective's networks."""
     recipe: Recipe
 
 
@@ -54,15 +57,17 @@ def evaluate(path: Path, recipe_path: Path | None, overrides: Sequence[str] = ()
     store = prepared_store(recipe)
     if not store.held_out.num_tokens:
         raise RecipeError("the recipe holds no document out, expected some to score on. Set corpus.held_out.")
-    objective, missing = load_objective(recipe, scored.model, device=processes.device)
+    objective, missing = load_objective(recipe, scored.folders, device=processes.device)
     lost = [name for name in missing if not any(part in name for part in _SENTENCE_HEAD)]
     if lost:
         raise EncoderError(
-            f"{scored.model} lacks {', '.join(lost[:4])}, expected a model with a masked-language-modelling head. Name "
-            "a folder that was saved with one, such as a run's model folder."
+            f"{path} lacks {', '.join(lost[:4])}, expected a model with a masked-language-modelling head. Name "
+            "a folder that was saved with one, such as a run's model folder; a discriminator has none and is scored "
+            "with its generator: name the run."
         )
-    check_folder(scored.model, objective.encoder, store, recipe.examples.max_seq_length)
-    terms = tuple(term for term in recipe.objective.terms if term == "mlm" or not missing)
+    for name, encoder in objective.networks.items():
+        check_folder(scored.folders[name], encoder, store, recipe.examples.max_seq_length)
+    terms = tuple(term for term in recipe.objective.terms if term not in _PAIR_TERMS or not missing)
     held_out = HeldOut(store, terms, max_seq_length=recipe.examples.max_seq_length)
     objective.to(processes.device)
     return held_out.measure(
@@ -77,16 +82,25 @@ def _find(path: Path, recipe_path: Path | None, overrides: Sequence[str]) -> Sco
     if (path / "progress.json").exists():
         verify(path)
     own = path / "recipe.yaml"
-    model = path / "model" if own.exists() else path
-    if not model.is_dir():
-        raise EncoderError(f"{path} has no finished model yet, expected {model}. Name one of its checkpoints instead.")
+    if own.exists() and not (path / "model").is_dir():
+        raise EncoderError(
+            f"{path} has no finished model yet, expected {path / 'model'}. Name one of its checkpoints instead."
+        )
     if own.exists() and recipe_path is None and not overrides:
-        return Scored(model=model, recipe=read_recipe(own))
+        recipe = read_recipe(own)
+        return Scored(saved_networks(recipe, path), recipe)
     if recipe_path is None and not own.exists():
         raise RecipeError(f"{path} is a plain model folder, which says nothing of a corpus. Add --recipe RECIPE.")
     recipe = read_recipe(recipe_path or own, overrides)
+    if own.exists():
+        recipe = recipe.model_copy(update={"objective": read_recipe(own).objective})
+        folders = saved_networks(recipe, path)
+    else:
+        folders = {"model": path}
+        if len(recipe.objective.heads) > 1:  # one network alone can be asked for masked tokens, if it has the head
+            recipe = recipe.model_copy(update={"objective": MlmSettings()})
     # On another corpus than the one that it was trained on a model reads with the tokenizer that it was trained with.
-    return Scored(model=model, recipe=recipe.model_copy(update={"tokenizer": TokenizerFolder(path=str(model))}))
+    return Scored(folders, recipe.model_copy(update={"tokenizer": TokenizerFolder(path=str(folders["model"]))}))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
 Whatever a recipe trains with, masked language modelling is scored on every held-out document, each token once, in
 packed rows with BERT's own masking (15 %, 80/10/10), so that numbers of different recipes can be compared
-where vocabulary and max_seq_length are the same.
+where vocabulary and max_seq_length are the same. A generator is scored on the same rows with [MASK] at every target,
+and its draws are frozen as well; what discriminators make of them can be compared only where the generators are alike.
 """
-
-from collections.abc import Mapping
 
 import torch
 
@@ -14,13 +13,23 @@ from objectives.cutting.sentence_order import SentenceOrder
 from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.masking import TokenMasking
 from objectives.objective import Objective
-from objectives.rows import Cutting, ExamplesError
+from objectives.rows import ExamplesError
 from pretrain.batches import Examples, in_order
 from pretrain.processes import Processes
+from pretrain.tally import Tally
 from tokenization.store import TokenStore
 
 _SEED = 0  # frozen: never the recipe's
 _EPOCH = 0
+_ALWAYS_MASKED = TokenMasking(mask_replace_prob=1.0, random_replace_prob=0.0)
+_SCORED: dict[tuple[str, ...], tuple[type[Packed | SentencePairs | SentenceOrder], TokenMasking]] = {
+    ("mlm",): (Packed, TokenMasking()),
+    ("generator", "discriminator"): (Packed, _ALWAYS_MASKED),
+    ("nsp",): (SentencePairs, TokenMasking()),
+    ("sop",): (SentenceOrder, TokenMasking()),
+}
+"""The rows and masks on which terms are scored. ELECTRA masks without random words, so its generator learns to copy what
+is not [MASK], and would be taken in by the random words of BERT's masks."""
 
 
 class HeldOut:
@@ -31,14 +40,17 @@ class HeldOut:
     """
 
     def __init__(self, store: TokenStore, terms: tuple[str, ...], *, max_seq_length: int) -> None:
-        cuttings: Mapping[str, Cutting] = {
-            "mlm": Packed(max_seq_length=max_seq_length),
-            "nsp": SentencePairs(max_seq_length=max_seq_length),
-            "sop": SentenceOrder(max_seq_length=max_seq_length),
-        }
         self._examples = {
-            term: Examples(store.held_out, store.vocabulary, cutting=cuttings[term], masking=TokenMasking(), seed=_SEED)
-            for term in terms
+            scored: Examples(
+                store.held_out,
+                store.vocabulary,
+                cutting=cutting(max_seq_length=max_seq_length),
+                masking=masking,
+                seed=_SEED,
+                with_noise="discriminator" in scored,
+            )
+            for scored, (cutting, masking) in _SCORED.items()
+            if scored[0] in terms
         }
         for examples in self._examples.values():
             try:
@@ -49,12 +61,17 @@ class HeldOut:
                 ) from error
 
     def measure(self, objective: Objective, processes: Processes, *, micro_batch_size: int) -> dict[str, float]:
-        """Score an objective: {eval/<term>_nats, eval/accuracy/<term>}, each from sums over all processes."""
+        """Score an objective.
+
+        Returns:
+            eval/<term>_nats, eval/accuracy/<term> and what else a term tells, each from sums over all processes.
+        """
         was_training = objective.training
         objective.eval()
-        metrics: dict[str, float] = {}
-        for term, examples in self._examples.items():
-            sums = torch.zeros(3, dtype=torch.float64, device=processes.device)
+        losses: dict[str, float] = {}
+        figures: dict[str, float] = {}
+        for terms, examples in self._examples.items():
+            tally = Tally(objective, terms, processes.device)
             with torch.inference_mode(), processes.accelerator.autocast():
                 for batch in in_order(
                     examples,
@@ -63,11 +80,9 @@ class HeldOut:
                     world_size=processes.world_size,
                     micro_batch_size=micro_batch_size,
                 ):
-                    loss = objective({name: value.to(processes.device) for name, value in batch.items()})[term]
-                    sums += torch.stack([part.double() for part in loss])
-            processes.sum_in_place(sums)
-            total, count, correct = sums.tolist()
-            if count:  # text that the vocabulary cannot spell has no target
-                metrics |= {f"eval/{term}_nats": total / count, f"eval/accuracy/{term}": correct / count}
+                    tally.add(objective({name: value.to(processes.device) for name, value in batch.items()}))
+            tally.sum_over(processes)
+            losses |= tally.losses()  # none where the vocabulary cannot spell the text
+            figures |= tally.figures()
         objective.train(was_training)
-        return metrics
+        return {f"eval/{name}": value for name, value in (losses | figures).items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from pretrain.assembly import prepared_store
+from pretrain.assembly import prepared_store, training_examples
 from pretrain.batches import Examples
 from pretrain.commands import guarded
 from pretrain.example import Example, read_examples
@@ -42,9 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _inspect(options: argparse.Namespace) -> None:
     recipe = read_recipe(options.recipe, options.overrides)
     store = prepared_store(recipe)
-    examples = Examples(
-        store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
-    )
+    examples = training_examples(recipe, store)
     shown = read_examples(
         examples, epoch=options.epoch, count=options.examples, batch_size=recipe.train.batch_size, share=options.share
     )

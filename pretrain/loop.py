@@ -9,20 +9,20 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from objectives.draws import Key
-from objectives.objective import Batch, Objective
+from objectives.objective import Batch, Loss, Objective
 from pretrain.batches import Examples, Position, num_tokens, trimmed
 from pretrain.metrics import Metrics
 from pretrain.optimizer import peak_rates, set_learning_rates
 from pretrain.processes import Processes
 from pretrain.recipe import Recipe
+from pretrain.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,6 @@ class Progress:
     elapsed_seconds: float = 0.0
     logged_tokens: int = 0
     logged_seconds: float = 0.0
-    tally: dict[str, list[float]] = field(default_factory=dict)
-    """Sums since the last line of metrics: [total, count, correct] of each term."""
 
     @property
     def position(self) -> Position:
@@ -85,9 +83,9 @@ class Loop:
         self.terms = recipe.objective.terms
         self.grad_norm: Tensor | float = math.nan
         self.factor = 0.0
+        self.tally = Tally(objective, self.terms, processes.device)
+        """Sums since the last line of metrics."""
         self._began = time.monotonic() - progress.elapsed_seconds
-        rows = [progress.tally.get(term, [0.0, 0.0, 0.0]) for term in self.terms]
-        self._tally = torch.tensor(rows, dtype=torch.float64, device=processes.device)
 
     # ------------------------------------------------------------------------------------------------ one update
 
@@ -109,12 +107,12 @@ class Loop:
         progress.elapsed_seconds = agreed.elapsed_seconds
         self.factor = self.recipe.schedule.factor(progress.step, min(1.0, self.share()))
         set_learning_rates(self.optimizers, self.peaks, self.factor)
-        sums = torch.zeros_like(self._tally)
+        step = Tally(self.objective, self.terms, self.processes.device)
         for number, batch in enumerate(batches):
-            sums += self._accumulate(batch, agreed.counts, number, is_last=number == len(batches) - 1)
+            step.add(self._accumulate(batch, agreed.counts, number, is_last=number == len(batches) - 1))
         self._update()
-        self.processes.sum_in_place(sums)
-        self._tally += sums
+        step.sum_over(self.processes)
+        self.tally.sums += step.sums
 
         progress.step += 1
         progress.epoch, progress.example = behind.epoch, behind.example
@@ -135,20 +133,20 @@ class Loop:
             status=143 if terminated else 130 if interrupted else 0,
         )
 
-    def _accumulate(self, batch: Batch, counts: dict[str, int], number: int, *, is_last: bool) -> Tensor:
-        """Add a micro-batch's share of the gradient; gives (terms, 3) sums of total, count and correct."""
+    def _accumulate(self, batch: Batch, counts: dict[str, int], number: int, *, is_last: bool) -> dict[str, Loss]:
+        """Add a micro-batch's share of the gradient; gives its losses."""
         accelerator, world_size = self.processes.accelerator, self.processes.world_size
         on_device = {name: value.to(self.processes.device, non_blocking=True) for name, value in batch.items()}
         self._seed_dropout(number)
         # Gradients are averaged over the ranks with the last micro-batch, hence the factor of the world size.
         with nullcontext() if is_last else accelerator.no_sync(self.module):
-            losses = self.module(on_device)
+            losses: dict[str, Loss] = self.module(on_device)
             loss = sum(
                 self.objective.weights[term] * world_size / max(1, counts[term]) * losses[term].total
                 for term in self.terms
             )
             accelerator.backward(loss)
-        return torch.stack([torch.stack([part.detach().double() for part in losses[term]]) for term in self.terms])
+        return losses
 
     def _seed_dropout(self, number: int) -> None:
         """Dropout is a function of (seed, step, micro-batch, rank), so a resumed run draws what the run would have."""
@@ -201,15 +199,14 @@ class Loop:
             "learning_rate": self.peaks[-1] * self.factor,
             "grad_norm": float(self.grad_norm) if math.isfinite(self.grad_norm) else None,  # fp16 skips such a step
         }
-        for term, (total, count, correct) in zip(self.terms, self._tally.tolist(), strict=True):
-            if count and not math.isfinite(total):
+        for term, total in self.tally.totals().items():
+            if not math.isfinite(total):
                 raise TrainingError(
                     f"the {term} loss is {total} at step {progress.step}, expected a finite number. Lower "
                     "optimizer.learning_rate or lengthen schedule.warmup_steps, and go on from the last checkpoint."
                 )
-            if count:
-                line |= {f"loss/{term}_nats": total / count, f"accuracy/{term}": correct / count}
-        self._tally.zero_()
+        line |= {f"loss/{name}": value for name, value in self.tally.losses().items()} | self.tally.figures()
+        self.tally.sums.zero_()
         progress.logged_tokens, progress.logged_seconds = progress.tokens, progress.elapsed_seconds
         return line
 
@@ -226,8 +223,3 @@ class Loop:
                     "they are not saved. Lower optimizer.learning_rate or lengthen schedule.warmup_steps, and go on "
                     "from the last checkpoint."
                 )
-
-    def state(self) -> dict[str, Any]:
-        """Progress with the open tally, for progress.json."""
-        self.progress.tally = dict(zip(self.terms, self._tally.tolist(), strict=True))
-        return asdict(self.progress)

@@ -93,7 +93,7 @@ class Muon(BaseModel, frozen=True, extra="forbid", strict=True):
 
     def build(self, objective: Objective) -> list[Optimizer]:
         """[Muon, AdamW]."""
-        matrices = objective.encoder.hidden_matrices()
+        matrices = objective.hidden_matrices()
         held = {id(matrix) for matrix in matrices}
         rest = [parameter for parameter in objective.parameters() if id(parameter) not in held]
         muon_class = torch.optim.Muon if self.newton_schulz_dtype == "bfloat16" else Float32Muon

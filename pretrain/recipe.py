@@ -12,13 +12,11 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, Field, GetCoreSchemaHandler, ValidationError, ValidationInfo, field_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from encoders.config import ENCODERS, Bert, EncoderFolder, ModernBert
+from encoders.config import ENCODERS, Bert, Electra, EncoderFolder, ModernBert
 from objectives import OBJECTIVES
 from objectives.examples import EXAMPLES
 from objectives.masking import MASKINGS, Masking
-from objectives.mlm import MlmSettings
-from objectives.mlm_nsp import MlmNspSettings
-from objectives.mlm_sop import MlmSopSettings
+from objectives.objective import ObjectiveSettings
 from objectives.rows import Cutting
 from pretrain.optimizer import OPTIMIZERS, OptimizerSettings
 from pretrain.recipe_checks import between_sections
@@ -144,8 +142,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     tokenizer: Annotated[WordPiece | ByteLevelBpe | Unigram | TokenizerFolder, _Checked()]
     examples: Annotated[Cutting, _Checked()]
     masking: Annotated[Masking, _Checked()]
-    encoder: Annotated[Bert | ModernBert | EncoderFolder, _Checked()]
-    objective: Annotated[MlmSettings | MlmNspSettings | MlmSopSettings, _Checked()]
+    encoder: Annotated[Bert | Electra | ModernBert | EncoderFolder, _Checked()]
+    objective: Annotated[ObjectiveSettings, _Checked()]
     optimizer: Annotated[OptimizerSettings, _Checked()]
     schedule: Annotated[Schedule, _Checked()]
     train: Annotated[Train, _Checked()]

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from encoders.config import Bert, ModernBert
 from objectives.masks.rates import RunSchedule, Uniform
+from objectives.replaced_token_detection import ReplacedTokenDetectionSettings
 from pretrain.recipe_problems import Problem, did_you_mean, got
 from pretrain.schedule import Trapezoidal
 
@@ -30,6 +31,7 @@ def between_sections(sections: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _pairs_problems(valid("objective"), valid("examples"))
     yield from _length_problems(valid("examples"), valid("encoder"))
     yield from _heads_problems(valid("encoder"))
+    yield from _detection_problems(valid("objective"), valid("encoder"))
     yield from _schedule_problems(valid("schedule"), valid("train"))
     yield from _rate_problems(valid("masking"), valid("objective"), valid("train"))
     yield from _weighting_problems(valid("masking"), valid("objective"))
@@ -38,7 +40,7 @@ def between_sections(sections: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _pairs_problems(objective: Any, examples: Any) -> Iterator[Problem]:
-    if not (objective and examples and objective.needs_sentence_pairs):
+    if not (objective and examples and objective.name in _QUESTIONS):
         return  # without a question about its pairs a cutting is as good as any other
     question, expected = _QUESTIONS[objective.name]
     if examples.name != expected:
@@ -69,6 +71,25 @@ def _heads_problems(encoder: Any) -> Iterator[Problem]:
         )
 
 
+def _detection_problems(objective: Any, encoder: Any) -> Iterator[Problem]:
+    if not isinstance(objective, ReplacedTokenDetectionSettings):
+        return
+    if type(encoder) is Bert:
+        yield Problem(
+            "encoder.name",
+            "got bert with objective replaced_token_detection, expected electra or modernbert; "
+            "name electra is the same body (embedding_size left out is hidden_size)",
+        )
+    is_narrower = objective.generator_from is None and objective.generator_fraction < 1.0
+    if isinstance(encoder, ModernBert) and is_narrower and objective.sharing != "none":
+        yield Problem(
+            "objective.generator_fraction",
+            f"got {objective.generator_fraction} with sharing {objective.sharing} on a ModernBERT, whose embeddings "
+            "are as wide as its layers, expected 1.0; set that and a smaller objective.generator_num_hidden_layers, or "
+            "set objective.sharing to none",
+        )
+
+
 def _schedule_problems(schedule: Any, train: Any) -> Iterator[Problem]:
     if not (schedule and train and train.steps):
         return
@@ -77,7 +98,7 @@ def _schedule_problems(schedule: Any, train: Any) -> Iterator[Problem]:
             "schedule.warmup_steps",
             f"got {schedule.warmup_steps}, expected fewer than train.steps = {train.steps}; lower it, or train longer",
         )
-    elif isinstance(schedule, Trapezoidal) and schedule.warmup_steps > (1.0 - schedule.decay_fraction) * train.steps:
+    elif isinstance(schedule, Trapezoidal) and schedule.warmup_steps > (1.0 - schedule.decay_fraction) * train.steps + 1e-6:
         yield Problem(
             "schedule.decay_fraction",
             f"got {schedule.decay_fraction} after {schedule.warmup_steps} warm-up steps of {train.steps}, expected the "
@@ -130,6 +151,7 @@ def _metric_problems(objective: Any, checkpoint: Any) -> Iterator[Problem]:
     if not (objective and checkpoint and checkpoint.best is not None):
         return
     metrics = [metric for term in objective.terms for metric in (f"eval/{term}_nats", f"eval/accuracy/{term}")]
+    metrics += [f"eval/{figure}" for figure in objective.figures]
     if checkpoint.best not in metrics:
         expected = f"expected what objective {objective.name} reports: {', '.join(metrics)}"
         text = f"got {got(checkpoint.best)}, {expected}{did_you_mean(checkpoint.best, metrics)}"

@@ -5,16 +5,24 @@ import logging
 import platform
 import shutil
 import signal
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from objectives.objective import Objective
-from pretrain.assembly import build_objective, load_objective, prepared_store, save_model
-from pretrain.batches import Examples
+from pretrain.assembly import (
+    build_objective,
+    load_objective,
+    load_own_state,
+    prepared_store,
+    save_objective,
+    saved_networks,
+    training_examples,
+)
 from pretrain.card import write_card
 from pretrain.checkpoint import (
     CheckpointError,
@@ -26,6 +34,7 @@ from pretrain.checkpoint import (
     verify,
 )
 from pretrain.evaluation import HeldOut
+from pretrain.health import Health
 from pretrain.loop import Loop, Progress
 from pretrain.metrics import MetricsLog, check_trackers
 from pretrain.processes import Processes
@@ -35,6 +44,7 @@ from probes import PROBES
 from probes.report import write_report
 from tokenization.store import TokenStore
 
+_TALLY = "state/tally.safetensors"
 _LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate")
 
 logger = logging.getLogger(__name__)
@@ -87,24 +97,26 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
     if checkpoint is None:
         objective, progress = build_objective(recipe, store, device=processes.device), Progress()
     else:
-        objective, _ = load_objective(recipe, checkpoint / "model", device=processes.device)
+        objective, _ = load_objective(recipe, saved_networks(recipe, checkpoint), device=processes.device)
+        load_own_state(objective, checkpoint)
         progress = _progress_of(checkpoint)
-    objective.encoder.skips_places = not (recipe.train.gradient_checkpointing or recipe.train.compile)
-    if recipe.train.gradient_checkpointing:
-        objective.encoder.model.activation_checkpointing_enable()
-    if recipe.train.compile:
-        objective.encoder.model.base_model.compile()
+    for network in objective.networks.values():
+        network.skips_places = not (recipe.train.gradient_checkpointing or recipe.train.compile)
+        if recipe.train.gradient_checkpointing:
+            network.model.activation_checkpointing_enable()
+        if recipe.train.compile:
+            network.model.base_model.compile()
     objective.to(processes.device).train()
     optimizers = recipe.optimizer.build(objective)
     if checkpoint is not None:
         load_optimizers(optimizers, objective, checkpoint / "state")
         if processes.accelerator.scaler is not None:
             processes.accelerator.scaler.load_state_dict(read_progress(checkpoint)["gradient_scaler"])
-    examples = Examples(
-        store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
-    )
+    examples = training_examples(recipe, store)
     examples.plan(progress.epoch)
     loop = Loop(recipe, processes, objective, examples, optimizers, progress)
+    if checkpoint is not None:
+        loop.tally.load_state(load_file(checkpoint / _TALLY))
     if launch.fresh:
         processes.on_main(lambda: _clear(recipe.run_dir))
     if processes.is_main:
@@ -129,6 +141,7 @@ class Run:
         self.checkpoints = Checkpoints(recipe.run_dir)
         self.evaluation: dict[str, float] = {}
         """Held-out metrics of the step that is done, if it was evaluated."""
+        self.health = Health(loop.objective, store.train)
         self.log: MetricsLog | None = processes.on_main(self._open_log)
 
     def _open_log(self) -> MetricsLog:
@@ -192,6 +205,7 @@ class Run:
             elapsed = self.loop.progress.elapsed_seconds
             self.log.write(self.loop.progress.step, line)
             self.log.show(self.loop.progress.step, share, line, seconds_left=elapsed / share - elapsed)
+            self.health.check(self.loop.progress.step, share, line)
 
     def _evaluate(self) -> None:
         if self.held_out is None:
@@ -212,11 +226,12 @@ class Run:
         self.processes.on_main(lambda: self.checkpoints.prune(step, keep=checkpoint.keep, best=checkpoint.best))
 
     def _fill(self, folder: Path) -> None:
-        save_model(self.loop.objective.encoder, self.store.tokenizer_path, folder / "model")
+        save_objective(self.loop.objective, self.store.tokenizer_path, folder)
         save_optimizers(self.loop.optimizers, self.loop.objective, folder / "state")
+        save_file(self.loop.tally.state(), folder / _TALLY)
         scaler = self.processes.accelerator.scaler
         progress: dict[str, Any] = {
-            **self.loop.state(),
+            **asdict(self.loop.progress),
             "evaluation": self.evaluation,
             "gradient_scaler": scaler.state_dict() if scaler is not None else None,
             "store": self.store.fingerprint,
@@ -234,11 +249,12 @@ class Run:
                 f"{self.checkpoints.folder} holds no valid checkpoint, expected one at the end of a run. Launch again."
             )
         verify(source)
-        target, partial = self.recipe.run_dir / "model", self.recipe.run_dir / ".model.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source / "model", partial)
-        write_card(partial, self.recipe, self.store, read_progress(source))
-        put_in_place(partial, target)
+        for name in self.recipe.objective.heads:
+            partial = self.recipe.run_dir / f".{name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(source / name, partial)
+            write_card(partial, name, self.recipe, self.store, read_progress(source))
+            put_in_place(partial, self.recipe.run_dir / name)
 
     def _probe(self) -> None:
         for name in self.recipe.probes:
@@ -297,7 +313,7 @@ def _starting_point(recipe: Recipe, launch: Launch, store: TokenStore, mixed_pre
 
 def _clear(run_dir: Path) -> None:
     """Delete what an earlier run left; only now that the new one is known to start."""
-    for folder in ("checkpoints", "model", "probes"):
+    for folder in ("checkpoints", "model", "generator", "probes"):
         shutil.rmtree(run_dir / folder, ignore_errors=True)
     for file in ("metrics.jsonl", "report.html"):
         (run_dir / file).unlink(missing_ok=True)

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from pretrain.assembly import build_objective, prepared_store
-from pretrain.batches import Examples
+from pretrain.assembly import build_objective, prepared_store, training_examples
 from pretrain.loop import Loop, Progress
 from pretrain.processes import Processes
 from pretrain.recipe import Recipe, read_recipe
@@ -235,9 +234,7 @@ def make_loop() -> Callable[[Recipe], Loop]:
         processes = Processes.start(recipe.train.mixed_precision)
         store = prepared_store(recipe)
         objective = build_objective(recipe, store, device=processes.device).train()
-        examples = Examples(
-            store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
-        )
+        examples = training_examples(recipe, store)
         return Loop(recipe, processes, objective, examples, recipe.optimizer.build(objective), Progress())
 
     return make

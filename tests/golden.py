@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pretrain.assembly import build_objective, prepared_store
-from pretrain.batches import Examples
+from pretrain.assembly import build_objective, prepared_store, training_examples
 from pretrain.loop import Loop, Progress
 from pretrain.processes import Processes
 from pretrain.recipe import read_recipe
@@ -31,9 +30,7 @@ def curve(name: str, cache_dir: Path) -> list[str]:
         processes = Processes.start("no")
         store = prepared_store(recipe)
         objective = build_objective(recipe, store, device=processes.device).train()
-        examples = Examples(
-            store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
-        )
+        examples = training_examples(recipe, store)
         loop = Loop(recipe, processes, objective, examples, recipe.optimizer.build(objective), Progress())
         lines = ["step " + " ".join(f"{term}_nats" for term in loop.terms) + " grad_norm"]
         while loop.share() < 1.0:

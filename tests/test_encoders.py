@@ -25,8 +25,10 @@ from transformers import (
 )
 
 from encoders.attention import attention_kernel
+from encoders.building import build_encoder
 from encoders.config import ENCODERS, EncoderError, SpecialIds, flops_per_token
-from encoders.encoder import EXTRA_HEADS, Batch, Encoder, build_encoder, load_encoder
+from encoders.encoder import EXTRA_HEADS, Batch, Encoder, Heads
+from encoders.folder import load_encoder
 from objectives.cutting.packed import Packed
 from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.rows import Rows
@@ -51,7 +53,7 @@ TRAINED_AS = {
 KERNELS = ["eager", "sdpa"]
 every_family = pytest.mark.parametrize("family", FAMILIES)
 every_kernel = pytest.mark.parametrize("attention", KERNELS)
-every_trained_class = pytest.mark.parametrize(("name", "sentence_pairs"), TRAINED_AS)
+every_trained_class = pytest.mark.parametrize(("name", "heads"), TRAINED_AS)
 
 
 def _config(name: str, vocabulary: Vocabulary, **fields: Any) -> Any:
@@ -67,12 +69,12 @@ def _config(name: str, vocabulary: Vocabulary, **fields: Any) -> Any:
 
 
 def _build(
-    name: str, vocabulary: Vocabulary, *, sentence_pairs: bool = False, attention: str = "eager", **fields: Any
+    name: str, vocabulary: Vocabulary, *, heads: Heads = "tokens", attention: str = "eager", **fields: Any
 ) -> Encoder:
     """An encoder whose weights are large enough that each of them shows in the logits."""
     torch.manual_seed(0)
     config = _config(name, vocabulary, **fields)
-    encoder = build_encoder(config, sentence_pairs=sentence_pairs, attention=attention).eval()
+    encoder = build_encoder(config, heads=heads, attention=attention).eval()
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -186,7 +188,7 @@ def test_a_packed_row_differs_from_the_same_row_as_one_piece(
 @every_kernel
 def test_padding_changes_nothing(vocabulary: Vocabulary, pairs: Batch, family: str, attention: str) -> None:
     name, fields = FAMILIES[family]
-    encoder = _build(name, vocabulary, sentence_pairs=True, attention=attention, **fields)
+    encoder = _build(name, vocabulary, heads="sentence_pairs", attention=attention, **fields)
     padded = encoder.hidden_states(pairs)
     sentence_logits = encoder.sentence_logits(padded[:, 0])
     for row, used in enumerate(pairs["attention_mask"].sum(dim=1).tolist()):
@@ -228,9 +230,9 @@ def test_the_kernel_is_plain_for_short_rows_on_a_cpu_and_fused_elsewhere() -> No
 
 @every_trained_class
 def test_a_saved_encoder_loads_in_the_class_it_was_trained_as(
-    vocabulary: Vocabulary, pairs: Batch, tmp_path: Path, name: str, sentence_pairs: bool
+    vocabulary: Vocabulary, pairs: Batch, tmp_path: Path, name: str, heads: Heads
 ) -> None:
-    encoder = _build(name, vocabulary, sentence_pairs=sentence_pairs)
+    encoder = _build(name, vocabulary, heads=heads)
     encoder.save(tmp_path)
     trained_class = TRAINED_AS[name, sentence_pairs]
     assert type(encoder.model) is trained_class
@@ -247,9 +249,9 @@ def test_a_saved_encoder_loads_in_the_class_it_was_trained_as(
 
 @every_trained_class
 def test_the_classes_of_auto_model_lack_nothing_but_an_untrained_pooler(
-    vocabulary: Vocabulary, tmp_path: Path, name: str, sentence_pairs: bool
+    vocabulary: Vocabulary, tmp_path: Path, name: str, heads: Heads
 ) -> None:
-    _build(name, vocabulary, sentence_pairs=sentence_pairs).save(tmp_path)
+    _build(name, vocabulary, heads=heads).save(tmp_path)
     _, body = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
     _, masked_lm = AutoModelForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
     pooler = {"pooler.dense.weight", "pooler.dense.bias"}
@@ -263,11 +265,11 @@ def test_the_classes_of_auto_model_lack_nothing_but_an_untrained_pooler(
 @every_trained_class
 @every_kernel
 def test_an_encoder_comes_back_from_its_folder_whole(
-    vocabulary: Vocabulary, pairs: Batch, tmp_path: Path, name: str, sentence_pairs: bool, attention: str
+    vocabulary: Vocabulary, pairs: Batch, tmp_path: Path, name: str, heads: Heads, attention: str
 ) -> None:
-    encoder = _build(name, vocabulary, sentence_pairs=sentence_pairs, attention=attention)
+    encoder = _build(name, vocabulary, heads=heads, attention=attention)
     encoder.save(tmp_path)
-    loaded, missing = load_encoder(tmp_path, sentence_pairs=sentence_pairs, attention=attention)
+    loaded, missing = load_encoder(tmp_path, heads=heads, attention=attention)
     assert missing == []
     assert (tmp_path / EXTRA_HEADS).exists() == ((name, sentence_pairs) == ("modernbert", True))
     assert loaded.model.config._attn_implementation == attention
@@ -285,9 +287,9 @@ def test_an_encoder_comes_back_from_its_folder_whole(
 def test_a_next_sentence_head_that_a_folder_lacks_is_fresh_and_named(
     vocabulary: Vocabulary, pairs: Batch, tmp_path: Path, name: str
 ) -> None:
-    encoder = _build(name, vocabulary, sentence_pairs=False)
+    encoder = _build(name, vocabulary, heads="tokens")
     encoder.save(tmp_path)
-    loaded, missing = load_encoder(tmp_path, sentence_pairs=True, attention="eager")
+    loaded, missing = load_encoder(tmp_path, heads="sentence_pairs", attention="eager")
     assert len(missing) == 4
     assert all("pooler" in key or "seq_relationship" in key for key in missing)
     torch.testing.assert_close(_logits(loaded.eval(), pairs), _logits(encoder, pairs))
@@ -298,7 +300,7 @@ def test_a_next_sentence_head_that_a_folder_lacks_is_fresh_and_named(
 def test_weights_are_drawn_from_the_default_generator(vocabulary: Vocabulary, name: str) -> None:
     def draw(seed: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(seed)
-        return build_encoder(_config(name, vocabulary), sentence_pairs=True, attention="eager").state_dict()
+        return build_encoder(_config(name, vocabulary), heads="sentence_pairs", attention="eager").state_dict()
 
     first, again, other = draw(0), draw(0), draw(1)
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -306,10 +308,8 @@ def test_weights_are_drawn_from_the_default_generator(vocabulary: Vocabulary, na
 
 
 @every_trained_class
-def test_hidden_matrices_are_the_linear_maps_of_the_layers(
-    vocabulary: Vocabulary, name: str, sentence_pairs: bool
-) -> None:
-    encoder = _build(name, vocabulary, sentence_pairs=sentence_pairs)
+def test_hidden_matrices_are_the_linear_maps_of_the_layers(vocabulary: Vocabulary, name: str, heads: Heads) -> None:
+    encoder = _build(name, vocabulary, heads=heads)
     found = {id(matrix) for matrix in encoder.hidden_matrices()}
     expected = {
         id(parameter)
@@ -327,7 +327,7 @@ def test_extended_positions_begin_with_the_table_that_was_there(vocabulary: Voca
     encoder = _build("bert", vocabulary)
     encoder.save(tmp_path / "short")
     table = encoder.model.bert.embeddings.position_embeddings.weight
-    loaded, missing = load_encoder(tmp_path / "short", sentence_pairs=False, attention="sdpa", num_positions=150)
+    loaded, missing = load_encoder(tmp_path / "short", heads="tokens", attention="sdpa", num_positions=150)
     assert missing == []
     longer = loaded.model.bert.embeddings.position_embeddings.weight
     assert longer.shape == (150, 32)
@@ -351,7 +351,7 @@ def test_positions_that_suffice_are_left_alone(
     vocabulary: Vocabulary, tmp_path: Path, num_positions: int | None
 ) -> None:
     _build("bert", vocabulary).save(tmp_path)
-    loaded, _ = load_encoder(tmp_path, sentence_pairs=False, attention="eager", num_positions=num_positions)
+    loaded, _ = load_encoder(tmp_path, heads="tokens", attention="eager", num_positions=num_positions)
     assert loaded.model.config.max_position_embeddings == 64
     assert len(loaded.model.bert.embeddings.position_embeddings.weight) == 64
 
@@ -361,7 +361,7 @@ def test_positions_that_suffice_are_left_alone(
 
 def _refused(folder: Path, message: str) -> None:
     with pytest.raises(EncoderError, match=message) as caught:
-        load_encoder(folder, sentence_pairs=False, attention="eager")
+        load_encoder(folder, heads="tokens", attention="eager")
     assert str(folder) in str(caught.value)
 
 
@@ -384,7 +384,7 @@ def test_a_folder_of_another_family_is_refused(vocabulary: Vocabulary, tmp_path:
     message = r"holds a roberta model; expected bert or modernbert\. Use a folder of one of these families"
     _refused(tmp_path, message)
     with pytest.raises(EncoderError, match=message):
-        build_encoder(config, sentence_pairs=False, attention="eager")
+        build_encoder(config, heads="tokens", attention="eager")
 
 
 def test_pickled_weights_are_refused(vocabulary: Vocabulary, tmp_path: Path) -> None:
@@ -410,15 +410,15 @@ def test_weights_that_do_not_fit_are_refused(vocabulary: Vocabulary, tmp_path: P
 
 @pytest.mark.parametrize("damage", ["cut", "of another size"])
 def test_extra_heads_that_do_not_fit_are_refused(vocabulary: Vocabulary, tmp_path: Path, damage: str) -> None:
-    _build("modernbert", vocabulary, sentence_pairs=True).save(tmp_path)
+    _build("modernbert", vocabulary, heads="sentence_pairs").save(tmp_path)
     heads = tmp_path / EXTRA_HEADS
     if damage == "of another size":
-        _build("modernbert", vocabulary, sentence_pairs=True, hidden_size=16).save(tmp_path / "other")
+        _build("modernbert", vocabulary, heads="sentence_pairs", hidden_size=16).save(tmp_path / "other")
         shutil.copy(tmp_path / "other" / EXTRA_HEADS, heads)
     else:
         heads.write_bytes(heads.read_bytes()[:-100])
     with pytest.raises(EncoderError, match=r"weights that do not fit.*expected.*config\.json.*Save the model again"):
-        load_encoder(tmp_path, sentence_pairs=True, attention="eager")
+        load_encoder(tmp_path, heads="sentence_pairs", attention="eager")
 
 
 # Sizes ---------------------------------------------------------------------------------------------------------------

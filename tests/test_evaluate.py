@@ -14,7 +14,7 @@ from transformers import BertForMaskedLM, BertForPreTraining
 from objectives.cutting.packed import Packed
 from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.masking import TokenMasking
-from pretrain.assembly import load_objective, prepared_store
+from pretrain.assembly import load_objective, prepared_store, saved_networks
 from pretrain.batches import Examples, Selection
 from pretrain.evaluate import evaluate, main
 from pretrain.evaluation import HeldOut
@@ -59,7 +59,7 @@ def test_the_figures_do_not_depend_on_what_a_run_trains_with(
 ) -> None:
     recipe = tiny(*overrides)
     store = prepared_store(recipe)
-    objective, _ = load_objective(recipe, trained / "model", device=torch.device("cpu"))
+    objective, _ = load_objective(recipe, saved_networks(recipe, trained), device=torch.device("cpu"))
     for module in objective.train().modules():
         if isinstance(module, torch.nn.Dropout):  # the folder was trained without
             module.p = recipe.encoder.hidden_dropout_prob
@@ -73,7 +73,7 @@ def test_the_figures_do_not_depend_on_what_a_run_trains_with(
 
 def test_the_parts_of_several_processes_add_up_to_the_figures_of_one(trained: Path, tiny: Tiny) -> None:
     recipe = tiny()
-    objective, _ = load_objective(recipe, trained / "model", device=torch.device("cpu"))
+    objective, _ = load_objective(recipe, saved_networks(recipe, trained), device=torch.device("cpu"))
     held_out = HeldOut(prepared_store(recipe), ("mlm", "nsp"), max_seq_length=32)
     parts: list[torch.Tensor] = []
 

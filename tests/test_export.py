@@ -15,7 +15,7 @@ import transformers
 from ruamel.yaml import YAML
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, pipeline
 
-from pretrain.assembly import load_objective, prepared_store
+from pretrain.assembly import load_objective, prepared_store, saved_networks
 from pretrain.batches import Examples, Position
 from pretrain.recipe import Recipe, read_recipe
 
@@ -69,7 +69,7 @@ def test_the_class_it_was_trained_as_lacks_nothing_and_gives_the_logits_of_train
 
     store = prepared_store(recipe)
     checkpoint = folder.parent / "checkpoints" / "step-00000006"
-    objective, missing = load_objective(recipe, checkpoint / "model", device=torch.device("cpu"))
+    objective, missing = load_objective(recipe, saved_networks(recipe, checkpoint), device=torch.device("cpu"))
     assert missing == []
     objective.eval()
     examples = Examples(store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=1)

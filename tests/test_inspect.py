@@ -15,7 +15,7 @@ from rich.console import Console
 from objectives.examples import EXAMPLES
 from objectives.masking import NOT_A_TARGET, Masked, TokenMasking
 from objectives.rows import Rows
-from pretrain.assembly import prepared_store
+from pretrain.assembly import prepared_store, training_examples
 from pretrain.batches import Examples, Position
 from pretrain.example import Example, TargetCounts, read_examples
 from pretrain.example_page import ASCII_SIGNS, SIGNS, ExamplePage
@@ -58,9 +58,7 @@ def test_lines_come_in_the_order_of_training_and_hold_what_a_step_gets(
 ) -> None:
     recipe = tiny()
     store = prepared_store(recipe)
-    examples = Examples(
-        store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
-    )
+    examples = training_examples(recipe, store)
     selection, _ = examples.select(Position(epoch=2, example=0), recipe.train.batch_size)
     batch = examples.batch(selection)
     lines = _lines([str(tiny_file), "--epoch", "2", "--examples", "16"], capsys)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import BertForMaskedLM, BertForPreTraining, ModernBertForMaskedLM
 
+from encoders.building import build_encoder
 from encoders.config import ENCODERS, SpecialIds
-from encoders.encoder import build_encoder
 from objectives import OBJECTIVES
 from objectives.examples import EXAMPLES
 from objectives.masking import NOT_A_TARGET, TokenMasking
@@ -70,7 +70,7 @@ def _build(name: str, family: str, vocabulary: Vocabulary, **settings: Any) -> O
     chosen = OBJECTIVES[name](**settings)
     encoder = build_encoder(
         sizes.config(ids),  # type: ignore[attr-defined]
-        sentence_pairs=chosen.needs_sentence_pairs,  # type: ignore[attr-defined]
+        heads=chosen.heads["model"],  # type: ignore[attr-defined]
         attention="eager",
     )
     with torch.no_grad():
@@ -149,7 +149,7 @@ def test_next_sentences_on_modernbert_are_judged_by_a_head_on_cls(vocabulary: Vo
     losses = objective(pairs)
     inputs = {name: pairs[name] for name in ("input_ids", "attention_mask")}
     opening = objective.encoder.model.model(**inputs).last_hidden_state[:, 0]
-    heads = objective.encoder.extra_heads()
+    heads = objective.encoder.sentence_head
     assert heads is not None
     logits = heads.seq_relationship(torch.tanh(heads.pooler(opening)))  # type: ignore[operator]
     expected = torch.nn.functional.cross_entropy(logits, pairs["next_sentence_label"])

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from encoders.building import build_encoder
 from encoders.config import ENCODERS, SpecialIds
-from encoders.encoder import build_encoder
 from objectives import OBJECTIVES
 from objectives.masking import NOT_A_TARGET
 from objectives.mlm import MlmSettings
@@ -50,7 +50,7 @@ def _objective(settings: Any) -> Objective:
     sizes = ENCODERS["bert"].model_validate({**fields, **dropout, "max_position_embeddings": 32})
     ids = SpecialIds(VOCABULARY.size, pad_id=VOCABULARY.pad_id, cls_id=VOCABULARY.cls_id, sep_id=VOCABULARY.sep_id)
     config = sizes.config(ids)  # type: ignore[attr-defined]
-    encoder = build_encoder(config, sentence_pairs=settings.needs_sentence_pairs, attention="eager")
+    encoder = build_encoder(config, heads=settings.heads["model"], attention="eager")
     return settings.build(encoder)  # type: ignore[no-any-return]
 
 

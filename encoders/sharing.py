@@ -1,0 +1,53 @@
+"""What a generator and a discriminator share of their embeddings.
+
+Sources: ELECTRA (Clark et al. 2020, https://arxiv.org/abs/2003.10555, section 3.2) shares all of them, and its small
+models are best so; DeBERTaV3 (He et al. 2021, https://arxiv.org/abs/2111.09543, section 3.2) found that the two losses
+pull shared words apart, and disentangles their gradients.
+"""
+
+from typing import Literal, cast
+
+import torch
+from torch import nn
+
+from encoders.config import EncoderError
+from encoders.embeddings import DisentangledEmbedding
+from encoders.encoder import Encoder
+
+Sharing = Literal["all", "word", "gradient_disentangled", "none"]
+"""all: words, positions, segments and their norm; word: the word table, which is the generator's output layer too;
+gradient_disentangled: the discriminator's words are the generator's without a gradient to them, plus a residual, and
+nothing else is shared (DeBERTaV3 has neither positions nor segments to share); none."""
+
+
+def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharing) -> None:
+    """Wire the embeddings of two encoders; what they share has the discriminator's values.
+
+    With gradient_disentangled each keeps its own: the residual is what the discriminator's table has over the
+    generator's.
+
+    Raises:
+        EncoderError: tables of different sizes.
+    """
+    if sharing == "none":
+        return
+    ours, theirs = (cast(nn.Embedding, encoder.word_embeddings) for encoder in (discriminator, generator))
+    if ours.weight.shape != theirs.weight.shape:
+        raise EncoderError(
+            f"objective.sharing {sharing} needs two word tables of one size, got {tuple(ours.weight.shape)} for the "
+            f"discriminator and {tuple(theirs.weight.shape)} for the generator. Set objective.sharing to none, or give "
+            "both the same embedding size (a ModernBERT's is its hidden_size: objective.generator_fraction 1.0)."
+        )
+    if sharing == "all":
+        generator.use_embeddings(discriminator.embeddings)
+    elif sharing == "word":
+        generator.use_word_embeddings(ours)
+    else:
+        residual = (ours.weight - theirs.weight).detach()
+        discriminator.use_word_embeddings(DisentangledEmbedding(theirs, residual))
+
+
+@torch.no_grad()
+def copy_words(target: Encoder, source: Encoder) -> None:
+    """Give one encoder the values of another's word table, of the same size."""
+    cast(nn.Embedding, target.word_embeddings).weight.copy_(cast(nn.Embedding, source.word_embeddings).weight)
