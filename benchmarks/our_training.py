@@ -18,8 +18,7 @@ def time_steps(recipe_path: str, overrides: Sequence[str], *, steps: int) -> Tur
         tokens_per_second, flops_per_token (pretrain's estimate), flops_per_second (their product) and outside_share: of
         the time, what is spent outside forward, backward and optimizer.
     """
-    from pretrain.assembly import build_objective, prepared_store
-    from pretrain.batches import Examples
+    from pretrain.assembly import build_objective, prepared_store, training_examples
     from pretrain.estimate import estimate
     from pretrain.loop import Loop, Progress
     from pretrain.processes import Processes
@@ -29,9 +28,7 @@ def time_steps(recipe_path: str, overrides: Sequence[str], *, steps: int) -> Tur
     processes = Processes.start(recipe.train.mixed_precision)
     store = prepared_store(recipe)
     objective = build_objective(recipe, store, device=processes.device).train()
-    examples = Examples(
-        store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
-    )
+    examples = training_examples(recipe, store)
     loop = Loop(recipe, processes, objective, examples, recipe.optimizer.build(objective), Progress())
     for _ in range(WARM_UP_STEPS):
         loop.step(0)

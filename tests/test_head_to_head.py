@@ -146,7 +146,13 @@ def _run(seed: int, value: float, **held_out: float) -> dict[str, Any]:
         {"step": s, "tokens": s * 64, "seconds": s / 2 + seed, "flops": s * 1e9, **dict.fromkeys(MEASURES, value * s)}
         for s in (50, 100)
     ]
-    spent = {"steps": 100, "tokens": 6400, "flops": 1e11, "training_seconds": 50.0, "tokens_per_second": 128.0}
+    spent = {
+        "steps": 100,
+        "tokens": 6400,
+        "flops": 1e11,
+        "training_seconds": 50.0,
+        "tokens_per_second": 128 + 32.0 * seed,
+    }
     return {"seed": seed, "held_out": held_out, "points": points, **spent}
 
 
@@ -173,6 +179,8 @@ def test_the_tables_say_means_differences_and_who_is_ahead() -> None:
     assert f"Of 4 measures, y is ahead in {len(MEASURES)}, x in 0, 0 not told apart." in text
     assert "eval/mlm_nats 3.600 [2.329, 4.871]" in text
     assert "nothing held out" in text
+    assert "| x | 0, 1 | 100 | 0.01 | 1e+11 | 0.8 | 144 (128 to 160) |" in text
+    assert "was 25.0% faster than its slowest" in text
     assert "No seed is done by both recipes yet." in text
     assert "| bag of words |  |  | 85.0 % | 85.0 % |" in text
 

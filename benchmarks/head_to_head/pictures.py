@@ -1,11 +1,12 @@
 """The picture of a comparison: what the models are worth as training goes on, a line a recipe, a column a budget."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.head_to_head.budgets import FLOPS, TITLES, WALL_CLOCK
-from probes.figures import COLOURS, DASHES, DOTS_PER_INCH, GREY, MARKERS, Curve, Level
+from probes.figures import COLOURS, DASHES, DOTS_PER_INCH, GREY, MARKERS, Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,11 +37,8 @@ def draw(target: Path, results: Json) -> None:
             _draw_plot(
                 plot,
                 [curve(name, of_recipe, measure, x=key, scale=scale) for name, of_recipe in runs],
-                [
-                    Level(name, 100 * figures[measure])
-                    for name, figures in results["references"].items()
-                    if measure in figures
-                ],
+                {name: 100 * one[measure] for name, one in results["references"].items() if measure in one},
+                dict(zip(results["references"], cycle(DASHES), strict=False)),
             )
             plot.set_title(f"{TITLES[budget]}: {title}", fontsize=10)
             plot.set_ylabel("%" if column == 0 else "")
@@ -67,14 +65,14 @@ def curve(label: str, runs: Sequence[Json], measure: str, *, x: str, scale: floa
     )
 
 
-def _draw_plot(plot: "Axes", curves: Sequence[Curve], levels: Sequence[Level]) -> None:
+def _draw_plot(plot: "Axes", curves: Sequence[Curve], levels: dict[str, float], dashes: dict[str, Any]) -> None:
     for index, one in enumerate(curves):
         style: Any = {"color": COLOURS[index], "marker": MARKERS[index], "markersize": 5, "linewidth": 1.8}
         plot.plot(one.x, one.y, label=one.label, **style)
         assert one.low is not None and one.high is not None
         plot.fill_between(one.x, one.low, one.high, color=COLOURS[index], alpha=0.18, linewidth=0)
-    for index, level in enumerate(levels):
-        plot.axhline(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], linewidth=1.4, label=level.label)
+    for name, level in levels.items():
+        plot.axhline(level, color=GREY, linestyle=dashes[name], linewidth=1.4, label=name)
     plot.grid(axis="y", color="#dddddd", linewidth=0.7)
     plot.spines[["top", "right"]].set_visible(False)
 

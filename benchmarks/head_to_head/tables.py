@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.head_to_head.budgets import TITLES
+from benchmarks.head_to_head.budgets import TITLES, WALL_CLOCK
 from benchmarks.head_to_head.paired import Interval, in_percent, in_points, t_interval
 
 Json = dict[str, Any]
@@ -30,7 +30,10 @@ def to_markdown(results: Json) -> str:
         if not found["comparisons"]:
             parts.append("No seed is done by both recipes yet.")
             continue
-        parts += [_spent(found["runs"]), _measured(found, results), _conclusions(found["comparisons"], results)]
+        parts.append(_spent(found["runs"]))
+        if budget == WALL_CLOCK:
+            parts.append(_steadiness(found["runs"]))
+        parts += [_measured(found, results), _conclusions(found["comparisons"], results)]
     parts += ["## Beside them", _references(results), "\n".join(f"- {note}" for note in NOTES)]
     return "\n\n".join(parts) + "\n"
 
@@ -43,15 +46,25 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _spent(runs: dict[str, list[Json]]) -> str:
-    """What each recipe spent and its own held-out figures: means over the seeds."""
+    """What each recipe spent, and its own held-out figures; means over the seeds."""
     rows = []
     for recipe, of_recipe in runs.items():
-        names = of_recipe[0]["held_out"]
-        held_out = [f"{name} {_plain([run['held_out'][name] for run in of_recipe], '.3f')}" for name in names]
+        names = [name for name in of_recipe[0]["held_out"] if all(name in run["held_out"] for run in of_recipe)]
+        held_out = [f"{name} {_mean([run['held_out'][name] for run in of_recipe])}" for name in names]
+        spent = [_range([run[key] * scale for run in of_recipe], form) for key, scale, form in _SPENT.values()]
         seeds = ", ".join(str(run["seed"]) for run in of_recipe)
-        rows.append([recipe, seeds, *(_plain([run[k] * s for run in of_recipe], f) for k, s, f in _SPENT.values())])
-        rows[-1].append("<br>".join(held_out) or "nothing held out")
+        rows.append([recipe, seeds, *spent, "<br>".join(held_out) or "nothing held out"])
     return table(["recipe", "seeds", *_SPENT, "held out at the end"], rows)
+
+
+def _steadiness(runs: dict[str, list[Json]]) -> str:
+    """How far the speed of one recipe's runs differs, by which a machine that was not quiet is told."""
+    speeds = [[run["tokens_per_second"] for run in of_recipe] for of_recipe in runs.values()]
+    most = max(max(of_recipe) / min(of_recipe) - 1 for of_recipe in speeds)
+    return (
+        f"The fastest run of a recipe was {most:.1%} faster than its slowest. More than a few percent mean that"
+        " something else used the machine, and that equal minutes were not equal."
+    )
 
 
 _SPENT = {
@@ -91,9 +104,15 @@ def _references(results: Json) -> str:
     return table(["reference", *results["measures"].values()], rows)
 
 
-def _plain(values: Sequence[float], form: str) -> str:
-    """A mean over seeds with its interval."""
+def _range(values: Sequence[float], form: str) -> str:
+    """A mean over seeds with the lowest and the highest, where they differ as shown."""
+    mean, low, high = (f"{value:{form}}" for value in (sum(values) / len(values), min(values), max(values)))
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def _mean(values: Sequence[float]) -> str:
+    """A held-out figure's mean over seeds with its interval."""
     interval = t_interval(values)
-    if interval.low is None or interval.high is None or interval.high - interval.low < 1e-12 * abs(interval.mean):
-        return f"{interval.mean:{form}}"
-    return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
+    if interval.low is None or interval.high is None:
+        return f"{interval.mean:.3f}"
+    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
