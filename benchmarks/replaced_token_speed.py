@@ -1,7 +1,7 @@
 """Training speed of ELECTRA-mini against a plain transformers loop, and against our own BERT-mini (make bench).
 
 The plain loop is what a user would write: ElectraForMaskedLM with labels as the generator, which computes logits at all
-positions; torch.multinomial over the softmax of its logits at the masked ones; ElectraForPreTraining with labels on the
+positions; their softmax, from which torch.multinomial draws at the masked ones; ElectraForPreTraining with labels on the
 result; embeddings shared; one loss of 1 x generator + 50 x discriminator; DataCollatorForLanguageModeling in a
 DataLoader. Both sides have the recipe's sizes and batches of full rows, AdamW, clipping at 1.0, no dropout, and the
 same threads, on the built-in sample.
@@ -107,7 +107,8 @@ def plain_step(models: "nn.ModuleDict", batch: dict[str, Any], optimizer: Any, *
         generated = models["generator"](input_ids=masked, attention_mask=mask, labels=labels)
         is_masked = labels != -100
         with torch.no_grad():
-            sampled = torch.multinomial(generated.logits[is_masked].float().softmax(dim=-1), 1)[:, 0]
+            probabilities = generated.logits.float().softmax(dim=-1)
+            sampled = torch.multinomial(probabilities[is_masked], 1)[:, 0]
         original = torch.where(is_masked, labels, masked)
         corrupted = masked.masked_scatter(is_masked, sampled)
         is_replaced = (corrupted != original).long()
