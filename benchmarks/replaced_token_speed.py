@@ -1,8 +1,8 @@
 """Training speed of ELECTRA-mini against a plain transformers loop, and against our own BERT-mini (make bench).
 
-The plain loop is what a user would write: ElectraForMaskedLM with labels as the generator, which computes logits at all
-positions; their softmax, from which torch.multinomial draws at the masked ones; ElectraForPreTraining with labels on the
-result; embeddings shared; one loss of 1 x generator + 50 x discriminator; DataCollatorForLanguageModeling in a
+The plain loop is what a user would write: ElectraForMaskedLM with labels as the generator, which computes logits at
+all positions; their softmax, from which torch.multinomial draws at the masked ones; ElectraForPreTraining with labels
+on the result; embeddings shared; one loss of 1 x generator + 50 x discriminator; DataCollatorForLanguageModeling in a
 DataLoader. Both sides have the recipe's sizes and batches of full rows, AdamW, clipping at 1.0, no dropout, and the
 same threads, on the built-in sample.
 
