@@ -27,7 +27,7 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
     generator's.
 
     Raises:
-        EncoderError: tables of different sizes.
+        EncoderError: embeddings of different sizes.
     """
     if sharing == "none":
         return
@@ -39,6 +39,7 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
             "both the same embedding size (a ModernBERT's is its hidden_size: objective.generator_fraction 1.0)."
         )
     if sharing == "all":
+        _check_sizes(generator.embeddings, discriminator.embeddings)
         generator.use_embeddings(discriminator.embeddings)
     elif sharing == "word":
         generator.use_word_embeddings(ours)
@@ -51,3 +52,14 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
 def copy_words(target: Encoder, source: Encoder) -> None:
     """Give one encoder the values of another's word table, of the same size."""
     cast(nn.Embedding, target.word_embeddings).weight.copy_(cast(nn.Embedding, source.word_embeddings).weight)
+
+
+def _check_sizes(theirs: nn.Module, ours: nn.Module) -> None:
+    sizes = [{name: tuple(value.shape) for name, value in each.named_parameters()} for each in (ours, theirs)]
+    for name, size in sizes[0].items():
+        if size != sizes[1].get(name):
+            raise EncoderError(
+                f"objective.sharing all needs embeddings of one size, got {size} for the discriminator's {name} and "
+                f"{sizes[1].get(name)} for the generator's. Set objective.sharing to word, or name another folder as "
+                "objective.generator_from."
+            )

@@ -47,7 +47,7 @@ REFUSALS = {
     "examples={name: packed, short_seq_prob: 0.1}": "examples.short_seq_prob: unknown key. Known: boundaries, ",
     "corpus.held_out={files: [a], share: 1}": "corpus.held_out.share: unknown key. Known: files",
     "optimizer={name: adamw}": "optimizer.learning_rate: missing; expected a number > 0",
-    "schedule={warmup_steps: 1}": "schedule.name: missing; expected one of linear, bert_linear, trapezoidal, cosine, ",
+    "schedule={warmup_steps: 1}": "schedule.name: missing; expected one of linear, bert_linear, electra_linear, ",
     "encoder={}": "encoder.name: missing; expected one of bert, modernbert, or from: FOLDER instead",
     "optimizer.name=admaw": "optimizer.name: got 'admaw' (text), expected one of adamw, bert_adam, muon; did you mean "
     "adamw?",
