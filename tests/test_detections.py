@@ -145,7 +145,9 @@ def test_histograms_of_parts_add_up_to_that_of_the_whole(dtype: torch.dtype) -> 
     logits = logits.to(dtype)
     whole = histogram(logits, kinds)
     assert whole.shape == (HISTOGRAM_SIZE,) and whole.dtype == torch.int64 and int(whole.sum()) == 900
-    parts = [histogram(logits[part], kinds[part]) for part in (slice(0, 1), slice(1, 1), slice(1, 640), slice(640, 900))]
+    parts = [
+        histogram(logits[part], kinds[part]) for part in (slice(0, 1), slice(1, 1), slice(1, 640), slice(640, 900))
+    ]
     assert torch.equal(torch.stack(parts).sum(dim=0), whole)
 
 
