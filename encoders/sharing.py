@@ -20,6 +20,9 @@ gradient_disentangled: the discriminator's words are the generator's without a g
 nothing else is shared (DeBERTaV3 has neither positions nor segments to share); none."""
 
 
+_SIZES_OF_TABLES = {"max_position_embeddings", "type_vocab_size"}
+
+
 def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharing) -> None:
     """Wire the embeddings of two encoders; what they share has the discriminator's values.
 
@@ -27,7 +30,7 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
     generator's.
 
     Raises:
-        EncoderError: tables of different sizes.
+        EncoderError: tables of different sizes, or all embeddings of two families.
     """
     if sharing == "none":
         return
@@ -39,7 +42,15 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
             "both the same embedding size (a ModernBERT's is its hidden_size: objective.generator_fraction 1.0)."
         )
     if sharing == "all":
+        if type(generator) is not type(discriminator):
+            raise EncoderError(
+                "objective.sharing all needs two encoders of one family, got "
+                f"{discriminator.model.config.model_type} for the discriminator and "
+                f"{generator.model.config.model_type} for the generator. Set objective.sharing to word."
+            )
         generator.use_embeddings(discriminator.embeddings)
+        for size in _SIZES_OF_TABLES & generator.model.config.to_dict().keys():
+            setattr(generator.model.config, size, getattr(discriminator.model.config, size))
     elif sharing == "word":
         generator.use_word_embeddings(ours)
     else:
