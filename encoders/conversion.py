@@ -1,6 +1,6 @@
 """A BERT as an ELECTRA: the bodies are the same where embedding_size is hidden_size, the names differ."""
 
-from transformers import ElectraConfig, PreTrainedModel
+from transformers import ElectraConfig, PreTrainedConfig, PreTrainedModel
 
 from encoders.config import EncoderError
 from encoders.encoder import Heads
@@ -21,21 +21,30 @@ _NAMES = {
 """The longest prefix that fits decides."""
 
 
+def electra_config_of_bert(bert: PreTrainedConfig) -> ElectraConfig:
+    """The configuration of an ELECTRA with a BERT's body.
+
+    Raises:
+        EncoderError: a BERT with another activation in its head than ELECTRA's.
+    """
+    sizes = {name: getattr(bert, name) for name in _SIZES}
+    if sizes["hidden_act"] != "gelu":
+        raise EncoderError(
+            f"the BERT has the activation {sizes['hidden_act']}, expected gelu, which is ELECTRA's. "
+            "Start from another folder."
+        )
+    return ElectraConfig(**sizes, embedding_size=bert.hidden_size, use_cache=False)
+
+
 def electra_of_bert(bert: PreTrainedModel, *, heads: Heads, attention: str) -> tuple[PreTrainedModel, list[str]]:
     """An ELECTRA with the weights of a BertForMaskedLM, and the names of those that it lacks, which are fresh.
 
     Its masked-language-modelling head is BERT's, which is of the same form.
 
     Raises:
-        EncoderError: a BERT with another activation in its head than ELECTRA's.
+        EncoderError: as electra_config_of_bert.
     """
-    sizes = {name: getattr(bert.config, name) for name in _SIZES}
-    if sizes["hidden_act"] != "gelu":
-        raise EncoderError(
-            f"the BERT has the activation {sizes['hidden_act']}, expected gelu, which is ELECTRA's. "
-            "Start from another folder."
-        )
-    config = ElectraConfig(**sizes, embedding_size=bert.config.hidden_size, use_cache=False)
+    config = electra_config_of_bert(bert.config)
     model = ElectraEncoder.model_classes[heads]._from_config(config, attn_implementation=attention)
     wanted = model.state_dict()
     state = {renamed: value for name, value in bert.state_dict().items() if (renamed := _renamed(name)) in wanted}
