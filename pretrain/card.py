@@ -43,10 +43,13 @@ A {{ architecture }} encoder pretrained by clozekit with the objective `{{ recip
 | {{ name }} | {{ "{:.4f}".format(value) }} |
 {% endfor %}
 
-Held-out losses are in nats a target, on frozen 15 % 80/10/10 token masks over every held-out document.
 {% if recipe.objective.draws_tokens %}
-The discriminator's are in nats a token, on tokens that its own generator put in the place of the masked ones, and so
-are the precision, the recall and the area under the ROC curve with which it tells them from the rest.
+The generator's held-out loss is in nats a target, on frozen masks over every held-out document: [MASK] in the place of
+15 % of the tokens. The discriminator's is in nats a token, where tokens drawn from its own generator stand in their
+place; so are the precision, the recall and the area under the ROC curve with which it tells the replaced ones from the
+rest, and `replaced_ratio` is the share of the masked ones that were really replaced.
+{% else %}
+Held-out losses are in nats a target, on frozen 15 % 80/10/10 token masks over every held-out document.
 {% endif %}
 
 ## Use

@@ -28,8 +28,8 @@ _SCORED: dict[tuple[str, ...], tuple[type[Packed | SentencePairs | SentenceOrder
     ("nsp",): (SentencePairs, TokenMasking()),
     ("sop",): (SentenceOrder, TokenMasking()),
 }
-"""The rows and masks on which terms are scored. ELECTRA masks without random words, so its generator learns to copy what
-is not [MASK], and would be taken in by the random words of BERT's masks."""
+"""The rows and masks on which terms are scored. ELECTRA masks without random words, so its generator learns to copy
+what is not [MASK], and would be taken in by the random words of BERT's masks."""
 
 
 class HeldOut:
