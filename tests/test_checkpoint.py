@@ -21,7 +21,7 @@ LaunchRun = Callable[..., Path]
 FILES = (
     *(f"model/{name}" for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")),
     "model/extra_heads.safetensors",
-    *(f"state/{name}" for name in ("optimizer.json", "optimizer.safetensors")),
+    *(f"state/{name}" for name in ("optimizer.json", "optimizer.safetensors", "tally.safetensors")),
     "progress.json",
     "recipe.yaml",
 )

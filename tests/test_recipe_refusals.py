@@ -48,7 +48,8 @@ REFUSALS = {
     "corpus.held_out={files: [a], share: 1}": "corpus.held_out.share: unknown key. Known: files",
     "optimizer={name: adamw}": "optimizer.learning_rate: missing; expected a number > 0",
     "schedule={warmup_steps: 1}": "schedule.name: missing; expected one of linear, bert_linear, trapezoidal, cosine, ",
-    "encoder={}": "encoder.name: missing; expected one of bert, modernbert, or from: FOLDER instead",
+    "encoder={}": "encoder.name: missing; expected one of bert, electra, modernbert, or from: FOLDER "
+    "instead",
     "optimizer.name=admaw": "optimizer.name: got 'admaw' (text), expected one of adamw, bert_adam, muon; did you mean "
     "adamw?",
     "optimizer.name=3": "optimizer.name: got 3, expected one of adamw, bert_adam, muon",
