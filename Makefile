@@ -27,6 +27,7 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.replaced_token_speed
 	$(BIN)/python -m benchmarks.preparing
 	$(BIN)/python -m benchmarks.masking_speed
 

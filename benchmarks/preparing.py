@@ -22,7 +22,6 @@ import json
 import os
 import platform
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from benchmarks.turns import spread
 
 ROOT = Path(__file__).parents[1]
 VOCAB_SIZE, LENGTH = 30_522, 512
@@ -128,13 +129,9 @@ def _print_summary(costs: dict[str, list[Cost]], *, ratio: tuple[str, str]) -> N
     for name, title in titles.items():
         values = {way: [getattr(cost, name) for cost in turns] for way, turns in costs.items()}
         for way, figures in values.items():
-            print(f"| {title} | {way} | {_spread(figures, '.1f')} |")
+            print(f"| {title} | {way} | {spread(figures, '.1f')} |")
         ratios = [a / b for a, b in zip(*(values[way] for way in ratio), strict=True)]
-        print(f"| {title} | {' / '.join(ratio)} | {_spread(ratios, '.2f')} |")
-
-
-def _spread(values: Sequence[float], form: str) -> str:
-    return " | ".join(f"{value:,{form}}" for value in (statistics.median(values), min(values), max(values)))
+        print(f"| {title} | {' / '.join(ratio)} | {spread(ratios, '.2f')} |")
 
 
 def _num_cores() -> int:

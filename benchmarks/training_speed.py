@@ -12,22 +12,22 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.our_training import UNBROKEN, WARM_UP_STEPS, time_steps
+from benchmarks.turns import Turn, ratios, spread_table, take_turns, values_of
+
 BATCH_SIZE, LENGTH = 64, 128
-_WARM_UP_STEPS = 2
 _RECIPE = "recipes/bert_mini_mlm.yaml"
 _OVERRIDES = [
-    *("train.steps=100000", f"train.batch_size={BATCH_SIZE}", f"examples.max_seq_length={LENGTH}"),
+    *UNBROKEN,
+    *(f"train.batch_size={BATCH_SIZE}", f"examples.max_seq_length={LENGTH}"),
     *("encoder.hidden_dropout_prob=0.0", "encoder.attention_probs_dropout_prob=0.0"),
     *("optimizer={name: adamw, learning_rate: 1e-3}", "schedule={name: linear, warmup_steps: 100}"),
-    *("evaluate.every_steps=null", "checkpoint.every_steps=null"),
 ]
 RATIOS = [("ours bf16", "trainer bf16"), ("ours bf16", "trainer float32"), ("ours float32", "trainer float32")]
 
@@ -42,30 +42,10 @@ def main() -> None:
     if options.way:
         print(json.dumps(WAYS[options.way](options.steps)))
         return
-    results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    for turn in range(options.turns):
-        for way in WAYS:
-            results[way].append(_in_process(way, options.steps))
-            print(f"turn {turn + 1}  {way:16} {results[way][-1]['tokens_per_second']:>8,.0f} tokens/s", flush=True)
-    _print_summary(results)
-
-
-def _in_process(way: str, steps: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.training_speed", "--way", way, "--steps", str(steps)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    result: dict[str, float] = json.loads(output.splitlines()[-1])
-    return result
-
-
-def _print_summary(results: dict[str, list[dict[str, float]]]) -> None:
-    speeds = {way: [turn["tokens_per_second"] for turn in turns] for way, turns in results.items()}
-    print("\n| way | tokens/s, median | lowest | highest |\n| --- | --- | --- | --- |")
-    for way, values in speeds.items():
-        print(f"| {way} | {statistics.median(values):,.0f} | {min(values):,.0f} | {max(values):,.0f} |")
-    print("\n| ratio | median | lowest | highest |\n| --- | --- | --- | --- |")
-    for fast, slow in RATIOS:
-        ratios = [a / b for a, b in zip(speeds[fast], speeds[slow], strict=True)]
-        print(f"| {fast} / {slow} | {statistics.median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f} |")
+    results = take_turns("benchmarks.training_speed", WAYS, turns=options.turns, steps=options.steps)
+    speeds = values_of(results, "tokens_per_second")
+    print(f"\n{spread_table('way', 'tokens/s, ', speeds, '.0f')}")
+    print(f"\n{spread_table('ratio', '', ratios(speeds, RATIOS), '.2f')}")
     for way in ("ours bf16", "ours float32"):
         shares = [turn["outside_share"] for turn in results[way]]
         print(f"\n{way}: {statistics.median(shares):.1%} of a step is outside forward, backward and optimizer")
@@ -74,53 +54,11 @@ def _print_summary(results: dict[str, list[dict[str, float]]]) -> None:
 # ------------------------------------------------------------------------------------------------------- the four ways
 
 
-def _ours(mixed_precision: str, steps: int) -> dict[str, float]:
-    from pretrain.assembly import build_objective, prepared_store
-    from pretrain.batches import Examples
-    from pretrain.loop import Loop, Progress
-    from pretrain.processes import Processes
-    from pretrain.recipe import read_recipe
-
-    recipe = read_recipe(_RECIPE, [*_OVERRIDES, f"train.mixed_precision={mixed_precision}"])
-    processes = Processes.start(recipe.train.mixed_precision)
-    store = prepared_store(recipe)
-    objective = build_objective(recipe, store, device=processes.device).train()
-    examples = Examples(
-        store.train, store.vocabulary, cutting=recipe.examples, masking=recipe.masking, seed=recipe.seed
-    )
-    loop = Loop(recipe, processes, objective, examples, recipe.optimizer.build(objective), Progress())
-    for _ in range(_WARM_UP_STEPS):
-        loop.step(0)
-    inside = _Stopwatch()
-    loop._accumulate = inside.timed(loop._accumulate)  # type: ignore[method-assign]
-    loop._update = inside.timed(loop._update)  # type: ignore[method-assign]
-    began = time.perf_counter()
-    for _ in range(steps):
-        loop.step(0)
-    seconds = time.perf_counter() - began
-    return {
-        "tokens_per_second": steps * BATCH_SIZE * LENGTH / seconds,
-        "outside_share": (seconds - inside.seconds) / seconds,
-    }
+def _ours(mixed_precision: str, steps: int) -> Turn:
+    return time_steps(_RECIPE, [*_OVERRIDES, f"train.mixed_precision={mixed_precision}"], steps=steps)
 
 
-class _Stopwatch:
-    """Adds up the time spent in the functions that it wraps."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*arguments: Any, **named: Any) -> Any:
-            began = time.perf_counter()
-            result = function(*arguments, **named)
-            self.seconds += time.perf_counter() - began
-            return result
-
-        return wrapped
-
-
-def _trainer(bf16: bool, steps: int) -> dict[str, float]:
+def _trainer(bf16: bool, steps: int) -> Turn:
     from datasets import Dataset
     from transformers import (
         BertForMaskedLM,
@@ -140,7 +78,7 @@ def _trainer(bf16: bool, steps: int) -> dict[str, float]:
     store = prepared_store(recipe)
     cls, sep = store.vocabulary.cls_id, store.vocabulary.sep_id
     content = LENGTH - 2
-    count = BATCH_SIZE * (steps + _WARM_UP_STEPS)
+    count = BATCH_SIZE * (steps + WARM_UP_STEPS)
     rows = [{"input_ids": [cls, *store.train.ids[i * content : (i + 1) * content].tolist(), sep]} for i in range(count)]
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -164,11 +102,11 @@ def _trainer(bf16: bool, steps: int) -> dict[str, float]:
             callbacks=[clock],
         )  # fmt: skip
         trainer.train()
-    seconds = clock.ends[-1] - clock.ends[_WARM_UP_STEPS - 1]
+    seconds = clock.ends[-1] - clock.ends[WARM_UP_STEPS - 1]
     return {"tokens_per_second": steps * BATCH_SIZE * LENGTH / seconds}
 
 
-WAYS: dict[str, Callable[[int], dict[str, float]]] = {
+WAYS: dict[str, Callable[[int], Turn]] = {
     "ours bf16": lambda steps: _ours("bf16", steps),
     "trainer bf16": lambda steps: _trainer(True, steps),
     "ours float32": lambda steps: _ours("no", steps),

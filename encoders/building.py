@@ -25,8 +25,11 @@ def build_encoder(config: PreTrainedConfig, *, heads: Heads, attention: str) -> 
 
 
 def fit_config(config: PreTrainedConfig, heads: Heads) -> PreTrainedConfig:
-    """The configuration with one label, replaced, where a class for token labels is to tell replaced tokens."""
-    if heads == "replaced_tokens":
+    """The configuration with one label, replaced, where a class for token labels is to tell replaced tokens.
+
+    ElectraForPreTraining reads no labels, so an ELECTRA keeps those that a classifier made of it would have.
+    """
+    if heads == "replaced_tokens" and config.model_type == "modernbert":
         config = copy.deepcopy(config)
         config.id2label, config.label2id = {0: "replaced"}, {"replaced": 0}
     return config
@@ -40,8 +43,9 @@ def find_class(config: PreTrainedConfig, heads: Heads, where: str) -> tuple[type
     """
     family = FAMILIES.get(config.model_type)
     if family is None:
+        *names, last = FAMILIES
         raise EncoderError(
-            f"{where} holds a {config.model_type} model; expected {', '.join(FAMILIES)}. "
+            f"{where} holds a {config.model_type} model; expected {', '.join(names)} or {last}. "
             "Use a folder of one of these families."
         )
     if heads not in family.model_classes:

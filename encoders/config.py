@@ -6,7 +6,7 @@ section 2). A width that no field names is transformers' default.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 from transformers import BertConfig, ElectraConfig, ModernBertConfig, PreTrainedConfig
@@ -123,21 +123,24 @@ def narrower(config: PreTrainedConfig, *, fraction: float, num_hidden_layers: in
 
     Args:
         fraction: of the hidden size, in (0, 1]; rounded to whole heads.
-        num_hidden_layers: None: as many as before.
+        num_hidden_layers: None: as many as before. Kinds of layers are those of the first ones, over again if need be.
     """
+    num_layers = num_hidden_layers or config.num_hidden_layers
     num_heads = max(1, round(fraction * config.num_attention_heads))
     hidden_size = config.hidden_size // config.num_attention_heads * num_heads
-    sizes = {
+    sizes: dict[str, Any] = {
         "num_attention_heads": num_heads,
         "hidden_size": hidden_size,
         "intermediate_size": round(config.intermediate_size * hidden_size / config.hidden_size),
-        "num_hidden_layers": num_hidden_layers or config.num_hidden_layers,
+        "num_hidden_layers": num_layers,
     }
+    if layer_types := getattr(config, "layer_types", None):
+        sizes["layer_types"] = [layer_types[layer % len(layer_types)] for layer in range(num_layers)]
     kept = {name: value for name, value in config.to_dict().items() if name not in _OF_EACH_MODEL}
     return type(config)(**{**kept, **sizes})
 
 
-_OF_EACH_MODEL = ("architectures", "id2label", "label2id", "layer_types", "transformers_version")
+_OF_EACH_MODEL = ("architectures", "id2label", "label2id", "transformers_version")
 
 
 def flops_per_token(

@@ -1,5 +1,7 @@
 """A BERT as an ELECTRA: the bodies are the same where embedding_size is hidden_size, the names differ."""
 
+from collections.abc import Collection
+
 from transformers import ElectraConfig, PreTrainedConfig, PreTrainedModel
 
 from encoders.config import EncoderError
@@ -36,18 +38,27 @@ def electra_config_of_bert(bert: PreTrainedConfig) -> ElectraConfig:
     return ElectraConfig(**sizes, embedding_size=bert.hidden_size, use_cache=False)
 
 
-def electra_of_bert(bert: PreTrainedModel, *, heads: Heads, attention: str) -> tuple[PreTrainedModel, list[str]]:
+def electra_of_bert(
+    bert: PreTrainedModel, *, fresh: Collection[str], heads: Heads, attention: str
+) -> tuple[PreTrainedModel, list[str]]:
     """An ELECTRA with the weights of a BertForMaskedLM, and the names of those that it lacks, which are fresh.
 
     Its masked-language-modelling head is BERT's, which is of the same form.
+
+    Args:
+        fresh: names of the BERT's weights that were never trained, and are not taken.
 
     Raises:
         EncoderError: as electra_config_of_bert.
     """
     config = electra_config_of_bert(bert.config)
     model = ElectraEncoder.model_classes[heads]._from_config(config, attn_implementation=attention)
-    wanted = model.state_dict()
-    state = {renamed: value for name, value in bert.state_dict().items() if (renamed := _renamed(name)) in wanted}
+    wanted, untrained = model.state_dict(), {_renamed(name) for name in fresh}
+    state = {
+        renamed: value
+        for name, value in bert.state_dict().items()
+        if (renamed := _renamed(name)) in wanted and renamed not in untrained
+    }
     missing, _ = model.load_state_dict(state, strict=False)
     model.tie_weights()
     return model, sorted(missing)

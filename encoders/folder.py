@@ -50,9 +50,8 @@ def load_encoder(
     """
     config = read_config(folder)
     if config.model_type == "bert" and bert_as_electra:
-        bert, lacking = _load_model(folder, config, heads="tokens", attention=attention)
-        model, missing = electra_of_bert(bert, heads=heads, attention=attention)
-        missing += lacking if heads == "tokens" else []
+        bert, fresh = _load_model(folder, config, heads="tokens", attention=attention)
+        model, missing = electra_of_bert(bert, fresh=fresh, heads=heads, attention=attention)
         config = model.config
     else:
         model, missing = _load_model(folder, config, heads=heads, attention=attention)

@@ -20,9 +20,6 @@ gradient_disentangled: the discriminator's words are the generator's without a g
 nothing else is shared (DeBERTaV3 has neither positions nor segments to share); none."""
 
 
-_SIZES_OF_TABLES = {"max_position_embeddings", "type_vocab_size"}
-
-
 def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharing) -> None:
     """Wire the embeddings of two encoders; what they share has the discriminator's values.
 
@@ -30,7 +27,7 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
     generator's.
 
     Raises:
-        EncoderError: tables of different sizes, or all embeddings of two families.
+        EncoderError: embeddings of different sizes.
     """
     if sharing == "none":
         return
@@ -42,15 +39,8 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
             "both the same embedding size (a ModernBERT's is its hidden_size: objective.generator_fraction 1.0)."
         )
     if sharing == "all":
-        if type(generator) is not type(discriminator):
-            raise EncoderError(
-                "objective.sharing all needs two encoders of one family, got "
-                f"{discriminator.model.config.model_type} for the discriminator and "
-                f"{generator.model.config.model_type} for the generator. Set objective.sharing to word."
-            )
+        _check_sizes(generator.embeddings, discriminator.embeddings)
         generator.use_embeddings(discriminator.embeddings)
-        for size in _SIZES_OF_TABLES & generator.model.config.to_dict().keys():
-            setattr(generator.model.config, size, getattr(discriminator.model.config, size))
     elif sharing == "word":
         generator.use_word_embeddings(ours)
     else:
@@ -62,3 +52,14 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
 def copy_words(target: Encoder, source: Encoder) -> None:
     """Give one encoder the values of another's word table, of the same size."""
     cast(nn.Embedding, target.word_embeddings).weight.copy_(cast(nn.Embedding, source.word_embeddings).weight)
+
+
+def _check_sizes(theirs: nn.Module, ours: nn.Module) -> None:
+    sizes = [{name: tuple(value.shape) for name, value in each.named_parameters()} for each in (ours, theirs)]
+    for name, size in sizes[0].items():
+        if size != sizes[1].get(name):
+            raise EncoderError(
+                f"objective.sharing all needs embeddings of one size, got {size} for the discriminator's {name} and "
+                f"{sizes[1].get(name)} for the generator's. Set objective.sharing to word, or name another folder as "
+                "objective.generator_from."
+            )

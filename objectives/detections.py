@@ -1,9 +1,9 @@
 """How well replaced tokens are detected: a histogram of the discriminator's logits, which adds up over processes.
 
 Positions are of three kinds: never masked, masked and guessed right (original too), and replaced. Their counts in 1,000
-bins tell accuracy, precision, recall, the area under the ROC curve and the share of the masked tokens that were really
-replaced, whatever the batches were. Bins are of logits and not of probabilities: a detector that calls few tokens
-replaced has most probabilities near 0, where logits still tell them apart.
+bins tell precision, recall, the area under the ROC curve and the share of the masked tokens that were really replaced,
+whatever the batches were. Bins are of logits and not of probabilities: a detector that calls few tokens replaced has
+most probabilities near 0, where logits still tell them apart.
 """
 
 # N positions
@@ -24,11 +24,12 @@ def histogram(logits: Tensor, kinds: Tensor) -> Tensor:
     """(3,000,) int64 counts by kind and bin of logits.
 
     Args:
-        logits: (N,) of a position having been replaced; from 0 on it is called replaced.
+        logits: (N,) of a position having been replaced; from 0 on it is called replaced. What is no number counts as 0,
+            and the loss tells.
         kinds: (N,) int64, the kind of each position.
     """
-    bins = torch.floor(logits.float() / _BIN).clamp(-NUM_BINS // 2, NUM_BINS // 2 - 1).long() + NUM_BINS // 2
-    return torch.bincount(kinds * NUM_BINS + bins, minlength=HISTOGRAM_SIZE)
+    bins = torch.floor(logits.float() / _BIN).nan_to_num().clamp(-NUM_BINS // 2, NUM_BINS // 2 - 1).long()
+    return torch.bincount(kinds * NUM_BINS + NUM_BINS // 2 + bins, minlength=HISTOGRAM_SIZE)
 
 
 def figures(histogram: Tensor) -> dict[str, float]:

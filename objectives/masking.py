@@ -2,11 +2,13 @@
 
 Sources: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), section 3.1 and appendix C.2, and the whole words
 that its code got later; SpanBERT (Joshi et al. 2020, https://arxiv.org/abs/1907.10529), section 3.1; n-grams as in
-ALBERT (Lan et al. 2020, https://arxiv.org/abs/1909.11942), section 4.1. Differs from their code: the count of targets
-is unbiased (the mean over rows is exactly `mlm_probability` of the maskable tokens, which leave out [CLS], [SEP],
-[UNK] and padding) where the originals round the share of the whole row, which `count: reference_bert` and
-`reference_electra` do here; even then special tokens are never targets and never replacements, where the originals
-also mask [UNK] and draw special tokens as replacements; masks are drawn anew in every epoch.
+ALBERT (Lan et al. 2020, https://arxiv.org/abs/1909.11942), section 4.1; ELECTRA (Clark et al. 2020,
+https://arxiv.org/abs/2003.10555), appendix A, and pretrain_helpers.py of its code. Differs from their code: the count
+of targets is unbiased (the mean over rows is exactly `mlm_probability` of the maskable tokens, which leave out [CLS],
+[SEP], [UNK] and padding) where the originals round the share of the whole row, which `count: reference_bert` and
+`reference_electra` do here; no token is drawn twice, but under `electra_reference`; even as published special tokens
+are never targets and never replacements, where the originals also mask [UNK] and draw special tokens as replacements;
+masks are drawn anew in every epoch.
 
 Policies of words take words in a random order, passing over those that would overshoot, until a row has its count: it
 never has more targets, and fewer by less than the shortest word that is left. Only where every word is longer than the
@@ -28,7 +30,7 @@ from objectives.masks.rates import MaskingRate, Uniform, mean_rate, peak_rate, r
 from objectives.masks.replacement import corrupt
 from objectives.masks.row_draws import Floats, RowDraws
 from objectives.masks.segmenters import SEGMENTERS, segmented_word_starts
-from objectives.masks.selection import choose_tokens, choose_words, cut_a_word
+from objectives.masks.selection import choose_tokens, choose_words, cut_a_word, draw_tokens
 from objectives.masks.units import Bools, Words, piece_openings, word_starts
 from tokenization.vocabulary import Vocabulary
 
@@ -87,15 +89,11 @@ class _Chosen:
 
 
 class _Policy(BaseModel, frozen=True, extra="forbid", strict=True):
-    """What all policies share: how many targets, and what is put in their place."""
+    """What all policies share: the rate, and what is put in the place of targets."""
 
     name: str
     mlm_probability: MaskingRate = 0.15
     """Mean share of the maskable tokens that become targets (BERT: 0.15): a number, or a schedule that gives one."""
-    count: Literal["exact", "bernoulli", "reference_bert", "reference_electra"] = "exact"
-    """How many targets a row has; see `mask`."""
-    max_predictions: int | None = Field(default=None, ge=1)
-    """Most targets of a row (BERT: 20 at 128 tokens); null: no limit."""
     mask_replace_prob: float = Field(0.8, ge=0.0, le=1.0)
     """Share of the targets that [MASK] replaces (BERT: 0.8)."""
     random_replace_prob: float = Field(0.1, ge=0.0, le=1.0)
@@ -132,14 +130,8 @@ class _Policy(BaseModel, frozen=True, extra="forbid", strict=True):
             share: share of the run that is spent, in 0..1, which a schedule of `mlm_probability` follows.
 
         Returns:
-            Masked. A row's targets are by `count`, where n of its m tokens are maskable and p is its rate,
-                exact: max(1, floor(p n + u)), u uniform and keyed like the mask;
-                bernoulli: every unit by itself with probability p, at least one;
-                reference_bert: max(1, round(p m)), halves to the even number;
-                reference_electra: max(1, min(floor((p + 0.005) L), round(p m))) draws with replacement, so fewer
-                    positions; `label_weights` tells how often each was drawn;
-            and never more than n and `max_predictions`. A row without a maskable token, which text that the vocabulary
-            cannot spell gives, has none.
+            Masked. Every row has a target, but for those without a maskable token, which text that the vocabulary
+            cannot spell gives.
         """
         draws = RowDraws(seed, epoch, indices)
         maskable = ~vocabulary.is_special[input_ids]
@@ -168,6 +160,22 @@ class _Policy(BaseModel, frozen=True, extra="forbid", strict=True):
     ) -> _Chosen:
         raise AssertionError("a subclass says which positions")
 
+
+class _CountedPolicy(_Policy, frozen=True, extra="forbid", strict=True):
+    """What policies share that take no token twice: the number of targets is a setting."""
+
+    count: Literal["exact", "bernoulli", "reference_bert", "reference_electra"] = "exact"
+    """How many targets a row of L places has, where n of its m tokens are maskable and p is its rate.
+
+    exact: max(1, floor(p n + u)), u uniform and keyed like the mask;
+    bernoulli: every unit by itself with probability p, at least one;
+    reference_bert: max(1, round(p m)), halves to the even number;
+    reference_electra: max(1, min(floor((p + 0.005) L), round(p m)));
+    and never more than n and `max_predictions`.
+    """
+    max_predictions: int | None = Field(default=None, ge=1)
+    """Most targets of a row (BERT: 20 at 128 tokens); null: no limit."""
+
     def _limit(
         self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
     ) -> Ids:
@@ -176,13 +184,15 @@ class _Policy(BaseModel, frozen=True, extra="forbid", strict=True):
         if self.count == "exact":
             limit = counts.exact(probability, num_maskable, draws.of_rows("masking.count"))
         elif self.count == "reference_bert":
-            limit = counts.reference_bert(probability, (input_ids != vocabulary.pad_id).sum(axis=1))
+            limit = counts.reference_bert(probability, _num_tokens(input_ids, vocabulary))
+        elif self.count == "reference_electra":
+            limit = counts.reference_electra(probability, _num_tokens(input_ids, vocabulary), input_ids.shape[1])
         most = num_maskable if self.max_predictions is None else np.minimum(num_maskable, self.max_predictions)
         limited: Ids = np.minimum(limit, most)
         return limited
 
 
-class TokenMasking(_Policy, frozen=True, extra="forbid", strict=True):
+class TokenMasking(_CountedPolicy, frozen=True, extra="forbid", strict=True):
     """Single tokens, drawn uniformly without replacement from those that may be masked."""
 
     name: Literal["token"] = "token"
@@ -190,49 +200,44 @@ class TokenMasking(_Policy, frozen=True, extra="forbid", strict=True):
     def _choose(
         self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
     ) -> _Chosen:
-        if self.count == "reference_electra":
-            num_draws = self._draw_again_and_again(input_ids, maskable, probability, draws, vocabulary)
-            return _Chosen(num_draws > 0, num_draws=num_draws)
         order = draws.of_each("masking.position", input_ids.shape[1])
         num_targets = self._limit(input_ids, maskable, probability, draws, vocabulary)
         if self.count == "bernoulli":
             num_targets = np.minimum(num_targets, _num_heads(maskable, order, probability))
         return _Chosen(choose_tokens(maskable, order, num_targets))
 
-    def _draw_again_and_again(
+
+class ElectraReferenceMasking(_Policy, frozen=True, extra="forbid", strict=True):
+    """Single tokens as ELECTRA's code draws them: with replacement, from all that may be masked each time anew.
+
+    A row of L places and m tokens has max(1, min(floor((p + 0.005) L), round(p m))) draws at rate p: 19 where it is
+    full, L is 128 and p 0.15, which meet 17.7 positions in the mean. `label_weights` tells how often each was drawn,
+    and its loss counts so often. Every draw decides for itself whether it puts [MASK], and one that does is enough.
+    The same number of targets without replacement, as its author proposed later, is `token` with
+    `count: reference_electra`.
+    """
+
+    name: Literal["electra_reference"] = "electra_reference"
+    mask_replace_prob: float = Field(0.85, ge=0.0, le=1.0)
+    """Share of the draws that put [MASK] (ELECTRA: 0.85)."""
+    random_replace_prob: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of the draws that put a random ordinary token (ELECTRA: 0); the rest keep the token."""
+
+    def _choose(
         self, input_ids: Ids, maskable: Bools, probability: Floats, draws: RowDraws, vocabulary: Vocabulary
-    ) -> Ids:
-        """(B, L) how often each position is drawn, as ELECTRA's code draws: from all maskable ones, each time anew."""
-        num_tokens = (input_ids != vocabulary.pad_id).sum(axis=1)
-        num_draws = counts.reference_electra(probability, num_tokens, input_ids.shape[1])
-        if self.max_predictions is not None:
-            num_draws = np.minimum(num_draws, self.max_predictions)
-        num_maskable = maskable.sum(axis=1)
-        draw = draws.of_each("masking.position", int(num_draws.max(initial=0)))
-        row, number = np.nonzero((np.arange(draw.shape[1]) < num_draws[:, None]) & (num_maskable[:, None] > 0))
-        before = np.cumsum(num_maskable) - num_maskable
-        which = before[row] + (draw[row, number] * num_maskable[row]).astype(np.int64)
-        drawn = np.bincount(np.flatnonzero(maskable)[which], minlength=maskable.size)
-        return drawn.reshape(maskable.shape).astype(np.int64)
+    ) -> _Chosen:
+        num = counts.reference_electra(probability, _num_tokens(input_ids, vocabulary), input_ids.shape[1])
+        num_draws = draw_tokens(maskable, num, draws)
+        return _Chosen(num_draws > 0, num_draws=num_draws)
 
 
-class _WordPolicy(_Policy, frozen=True, extra="forbid", strict=True):
+class _WordPolicy(_CountedPolicy, frozen=True, extra="forbid", strict=True):
     """What policies of whole words share."""
 
     replace_unit: Literal["token", "unit"] = "token"
     """What is masked, replaced at random or kept together: each token by itself, or all tokens of a unit alike."""
     segmenter: str | None = None
     """Finds the words of scripts without spaces: jieba (Chinese; slow); null: words begin where the tokenizer's do."""
-
-    @field_validator("count")
-    @classmethod
-    def _units_are_drawn_once(cls, count: str) -> str:
-        if count == "reference_electra":
-            raise ValueError(
-                "got reference_electra, which draws single tokens with replacement, expected exact, bernoulli or "
-                "reference_bert; change it, or set masking.name to token"
-            )
-        return count
 
     @field_validator("segmenter")
     @classmethod
@@ -317,6 +322,12 @@ def _num_heads(starts: Bools, order: Floats, probability: Floats) -> Ids:
     return heads
 
 
+def _num_tokens(input_ids: Ids, vocabulary: Vocabulary) -> Ids:
+    """(B,) tokens of each row, special ones included."""
+    num_tokens: Ids = (input_ids != vocabulary.pad_id).sum(axis=1)
+    return num_tokens
+
+
 def _realised(is_target: Bools, maskable: Bools) -> Weights:
     share: Weights = (is_target.sum(axis=1) / np.maximum(1, maskable.sum(axis=1))).astype(np.float32)
     return share
@@ -327,4 +338,5 @@ MASKINGS: dict[str, type[BaseModel]] = {
     "whole_word": WholeWordMasking,
     "span": SpanMasking,
     "ngram": NgramMasking,
+    "electra_reference": ElectraReferenceMasking,
 }

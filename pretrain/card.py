@@ -44,10 +44,9 @@ A {{ architecture }} encoder pretrained by clozekit with the objective `{{ recip
 {% endfor %}
 
 {% if recipe.objective.draws_tokens %}
-The generator's held-out loss is in nats a target, on frozen masks over every held-out document: [MASK] in the place of
-15 % of the tokens. The discriminator's is in nats a token, where tokens drawn from its own generator stand in their
-place; so are the precision, the recall and the area under the ROC curve with which it tells the replaced ones from the
-rest, and `replaced_ratio` is the share of the masked ones that were really replaced.
+Held-out losses are in nats, on frozen masks of 15 % of the tokens of every held-out document, all of them [MASK]: a
+masked token for the generator, any token for the discriminator. Precision, recall and the area under the ROC curve
+(auc) are of telling the tokens that its own generator put in from all others.
 {% else %}
 Held-out losses are in nats a target, on frozen 15 % 80/10/10 token masks over every held-out document.
 {% endif %}

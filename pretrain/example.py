@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from objectives.masking import NOT_A_TARGET, Masked
+from objectives.masking import NOT_A_TARGET, Masked, Weights
 from objectives.rows import NO_DOCUMENT, Ints, Rows
 from pretrain.batches import Examples
 from tokenization.vocabulary import Vocabulary
@@ -31,6 +31,7 @@ class Example:
     original_ids: Ints
     """What stood there before masking."""
     labels: Ints
+    label_weights: Weights | None
     attention_mask: Ints
     token_type_ids: Ints
     documents: Ints
@@ -49,6 +50,7 @@ class Example:
             input_ids=masked.input_ids[row],
             original_ids=rows.input_ids[row],
             labels=masked.labels[row],
+            label_weights=None if masked.label_weights is None else masked.label_weights[row],
             attention_mask=rows.attention_mask[row],
             token_type_ids=rows.token_type_ids[row],
             documents=rows.documents[row],
@@ -63,7 +65,7 @@ class Example:
         return np.asarray(self.labels != NOT_A_TARGET)
 
     def record(self) -> dict[str, Any]:
-        """Everything as JSON takes it; keys that the cutting does not fill are left out."""
+        """Everything as JSON takes it; keys that the cutting or the masking does not fill are left out."""
         record: dict[str, Any] = {"index": self.index, "epoch": self.epoch}
         for name in ("input_ids", "token_type_ids", "attention_mask", "labels", "original_ids", "documents"):
             record[name] = getattr(self, name).tolist()
@@ -73,6 +75,8 @@ class Example:
             record["sentence_order_label"] = self.sentence_order_label
         if self.position_ids is not None:
             record["position_ids"] = self.position_ids.tolist()
+        if self.label_weights is not None:
+            record["label_weights"] = self.label_weights.tolist()
         return record
 
     def parts(self) -> list[slice]:

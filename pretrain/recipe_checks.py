@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from encoders.config import Bert, ModernBert
+from objectives.masking import ElectraReferenceMasking
 from objectives.masks.rates import RunSchedule, Uniform
 from objectives.replaced_token_detection import ReplacedTokenDetectionSettings
 from pretrain.recipe_problems import Problem, did_you_mean, got
@@ -98,7 +99,9 @@ def _schedule_problems(schedule: Any, train: Any) -> Iterator[Problem]:
             "schedule.warmup_steps",
             f"got {schedule.warmup_steps}, expected fewer than train.steps = {train.steps}; lower it, or train longer",
         )
-    elif isinstance(schedule, Trapezoidal) and schedule.warmup_steps > (1.0 - schedule.decay_fraction) * train.steps:
+    elif isinstance(schedule, Trapezoidal) and train.steps - schedule.warmup_steps < round(
+        schedule.decay_fraction * train.steps, 6
+    ):
         yield Problem(
             "schedule.decay_fraction",
             f"got {schedule.decay_fraction} after {schedule.warmup_steps} warm-up steps of {train.steps}, expected the "
@@ -125,12 +128,16 @@ def _rate_problems(masking: Any, objective: Any, train: Any) -> Iterator[Problem
 def _weighting_problems(masking: Any, objective: Any) -> Iterator[Problem]:
     if not masking or getattr(objective, "target_weighting", "none") != "inverse_probability":
         return
-    for key, wrong in (("count", "reference_electra"), ("max_predictions", masking.max_predictions)):
-        if wrong is not None and getattr(masking, key) == wrong:
+    wrong = {
+        "name": (masking.name if isinstance(masking, ElectraReferenceMasking) else None, "choose another"),
+        "max_predictions": (getattr(masking, "max_predictions", None), "leave it out"),
+    }
+    for key, (value, remedy) in wrong.items():
+        if value is not None:
             yield Problem(
                 f"masking.{key}",
-                f"got {wrong} with objective.target_weighting inverse_probability, which needs each row to have the "
-                "targets of its rate, each once; leave it out, or set objective.target_weighting to none",
+                f"got {value} with objective.target_weighting inverse_probability, which needs each row to have the "
+                f"targets of its rate, each once; {remedy}, or set objective.target_weighting to none",
             )
 
 

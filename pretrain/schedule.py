@@ -1,7 +1,8 @@
 """The learning rate over a run, as a multiplier of the optimizer's peak rate.
 
 Sources: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805, appendix A.2, and optimization.py of its code) for
-`bert_linear`; the schedules of transformers for `linear` and `cosine`; warm-up, plateau and linear decay as in
+`bert_linear`; optimization.py of ELECTRA's code (Clark et al. 2020, https://arxiv.org/abs/2003.10555) for
+`electra_linear`; the schedules of transformers for `linear` and `cosine`; warm-up, plateau and linear decay as in
 ModernBERT (Warner et al. 2024, https://arxiv.org/abs/2412.13663, section 2.2.2) for `trapezoidal`.
 
 Differs from transformers: a schedule is told the share of the run that is done instead of the number of steps in all,
@@ -86,6 +87,21 @@ class BertLinear(_WarmUp, frozen=True, extra="forbid"):
         return max(0.0, 1.0 - ((1.0 - share) * self.start_fraction + share * self.end_fraction))
 
 
+class ElectraLinear(_WarmUp, frozen=True, extra="forbid"):
+    """ELECTRA's own: peak x (1 - step / total) x min(1, step / warm-up), so the line falls during the warm-up too.
+
+    There is no seam, and the highest rate is peak x (1 - warm-up / total) while the warm-up is half of the run at most.
+    """
+
+    name: Literal["electra_linear"] = "electra_linear"
+
+    def factor(self, step: int, share: float) -> float:
+        return (1.0 - share) * super().factor(step, share)
+
+    def _after_warmup(self, step: int, share: float) -> float:
+        return 1.0
+
+
 class Trapezoidal(_WarmUp, frozen=True, extra="forbid"):
     """Linear warm-up, the peak, and a linear fall to 0: transformers' get_wsd_schedule with decay_type "linear"."""
 
@@ -122,6 +138,7 @@ class Constant(_WarmUp, frozen=True, extra="forbid"):
 SCHEDULES: dict[str, type[BaseModel]] = {
     "linear": Linear,
     "bert_linear": BertLinear,
+    "electra_linear": ElectraLinear,
     "trapezoidal": Trapezoidal,
     "cosine": Cosine,
     "constant": Constant,

@@ -15,6 +15,11 @@ Ids = np.ndarray
 _NAMES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 
 
+COUNTED = [name for name, settings in MASKINGS.items() if "count" in settings.model_fields]
+"""Policies that take no token twice, and whose number of targets is a setting."""
+OF_WORDS = [name for name, settings in MASKINGS.items() if "replace_unit" in settings.model_fields]
+
+
 def _word_pieces() -> Tokenizer:
     pieces = [*SPECIAL_TOKENS, *(f"w{i}" for i in range(30)), *(f"##p{i}" for i in range(20))]
     return Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from objectives.cutting.packed import Packed
 from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.examples import EXAMPLES
-from objectives.masking import MASKINGS, NOT_A_TARGET, Masked, TokenMasking
+from objectives.masking import MASKINGS, NOT_A_TARGET, ElectraReferenceMasking, Masked, TokenMasking
 from objectives.rows import Rows
 from pretrain import audit
 from pretrain.assembly import prepared_store
@@ -380,6 +380,49 @@ LIES: dict[str, tuple[_Lying, str, Verdict]] = {
 def test_a_masking_at_fault_is_found(figures: Callable[..., dict[str, Figure]], case: str) -> None:
     masking, name, verdict = LIES[case]
     assert figures(masking=masking)[name].verdict is verdict
+
+
+DRAWN_AGAIN = {"examples": EXAMPLES["documents"](max_seq_length=128)}
+SPLIT = ("hidden", "replaced", "kept")
+
+
+@pytest.mark.parametrize(
+    ("mask_replace_prob", "random_replace_prob"), [(0.85, 0.0), (0.5, 0.3), (0.3, 0.7), (0.0, 0.0)]
+)
+def test_a_masking_that_draws_again_is_held_against_its_draws(
+    figures: Callable[..., dict[str, Figure]], mask_replace_prob: float, random_replace_prob: float
+) -> None:
+    shares = {"mask_replace_prob": mask_replace_prob, "random_replace_prob": random_replace_prob}
+    found = figures(**DRAWN_AGAIN, masking=ElectraReferenceMasking(mlm_probability=0.5, **shares))
+    assert {found[name].verdict for name in ("mask_rate", *SPLIT)} == {Verdict.OK}
+    assert 0.35 < found["mask_rate"].value < 0.45, "positions, of which many are drawn twice"
+    assert re.search(r"counted as often as drawn, 5\d\.?\d? % \(recipe, .*: 50 %\)", found["mask_rate"].reason)
+    if 0 < mask_replace_prob < 1:
+        assert found["hidden"].value > mask_replace_prob + 0.02, "one of several draws is enough"
+
+
+class _DrawingOtherwise(ElectraReferenceMasking):
+    """Says what its class says, does another thing."""
+
+    does: Any = ()
+
+    def mask(self, *rows: Any, **draws: Any) -> Masked:
+        return ElectraReferenceMasking(**dict(self.does)).mask(*rows, **draws)
+
+
+@pytest.mark.parametrize(
+    ("does", "name", "verdict"),
+    [
+        ({"mlm_probability": 0.13}, "mask_rate", Verdict.LOOK),
+        ({"mlm_probability": 0.3}, "mask_rate", Verdict.WRONG),
+        ({"mask_replace_prob": 0.5}, "hidden", Verdict.WRONG),
+        ({"random_replace_prob": 0.05}, "replaced", Verdict.LOOK),
+    ],
+)
+def test_a_masking_that_draws_again_and_otherwise_than_it_says_is_found(
+    figures: Callable[..., dict[str, Figure]], does: dict[str, float], name: str, verdict: Verdict
+) -> None:
+    assert figures(**DRAWN_AGAIN, masking=_DrawingOtherwise(does=does))[name].verdict is verdict
 
 
 def test_a_masking_that_spares_a_kind_of_token_is_found(

@@ -1,4 +1,4 @@
-"""What the benchmarks measure with: a command's memory, its failures, and the corpora that are made for it."""
+"""What the benchmarks measure with: a command's memory, its failures, the corpora made for it, and tables of turns."""
 
 import gzip
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.preparing import measure, write_corpus
+from benchmarks.turns import ratios, spread_table, take_turns, values_of
 
 # A child that holds 100 MB forks until four processes share them: 400 MB of resident memory, 100 MB in truth.
 _SHARING = """
@@ -53,3 +54,31 @@ def test_a_corpus_is_made_to_size_without_two_equal_documents(tmp_path: Path, nu
             written += [json.loads(line)["text"] for line in stream]
     assert sum(len(text.encode()) for text in written) == pytest.approx(num_bytes, rel=0.01)
     assert len(set(written)) == len(written)
+
+
+def test_ratios_are_taken_turn_by_turn_before_their_median_is() -> None:
+    results = {"ours": [{"speed": 10.0}, {"speed": 40.0}, {"speed": 60.0}], "theirs": [{"speed": 5.0}] * 3}
+    found = ratios(values_of(results, "speed"), [("ours", "theirs")])
+    assert found == {"ours / theirs": [2.0, 8.0, 12.0]}
+    assert spread_table("ratio", "", found, ".1f").splitlines() == [
+        "| ratio | median | lowest | highest |",
+        "| --- | --- | --- | --- |",
+        "| ours / theirs | 8.0 | 2.0 | 12.0 |",
+    ]
+
+
+def test_ways_take_turns_and_one_that_fails_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fake_ways.py").write_text(
+        "import json, sys\n"
+        "way, steps = sys.argv[2], int(sys.argv[4])\n"
+        "if way == 'broken': sys.exit('no such recipe')\n"
+        "print('a warning'); print(json.dumps({'tokens_per_second': 1000 * steps}))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = take_turns("fake_ways", ["a", "bb"], turns=2, steps=3)
+    assert found == {"a": [{"tokens_per_second": 3000}] * 2, "bb": [{"tokens_per_second": 3000}] * 2}
+    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["a", "bb", "a", "bb"]
+    with pytest.raises(SystemExit, match=r"(?s)ended with status 1:\nno such recipe"):
+        take_turns("fake_ways", ["broken"], turns=1, steps=3)

@@ -51,6 +51,10 @@ def test_a_line_has_exactly_the_keys_that_scripts_rely_on(tiny_file: Path, capsy
     assert [list(line) for line in pairs] == [[*ALWAYS, "next_sentence_label"]] * 5
     packed = _lines([str(tiny_file), *PACKED, "--examples", "3"], capsys)
     assert [list(line) for line in packed] == [[*ALWAYS, "position_ids"]] * 3
+    drawn_again = _lines([str(tiny_file), *PACKED, "masking={name: electra_reference}"], capsys)
+    assert [list(line) for line in drawn_again] == [[*ALWAYS, "position_ids", "label_weights"]] * 5
+    for line in drawn_again:
+        assert [weight > 0 for weight in line["label_weights"]] == [label != NOT_A_TARGET for label in line["labels"]]
 
 
 def test_lines_come_in_the_order_of_training_and_hold_what_a_step_gets(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from objectives.masking import MASKINGS, NOT_A_TARGET, Masked, Masking, TokenMasking
+from objectives.masking import MASKINGS, NOT_A_TARGET, ElectraReferenceMasking, Masked, Masking, TokenMasking
+from tests.maskings import COUNTED
 from tokenization.vocabulary import Vocabulary
 
 SHARES = [(0.8, 0.1), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (0.5, 0.5), (0.25, 0.6)]
@@ -20,6 +21,7 @@ SEEDS = [0, 1, 12345]
 
 Ids = np.ndarray
 every_masking = pytest.mark.parametrize("name", MASKINGS)
+every_counted_masking = pytest.mark.parametrize("name", COUNTED)
 
 
 def _policy(name: str, **settings: Any) -> Masking:
@@ -63,7 +65,7 @@ def test_special_tokens_and_padding_are_never_targets(
     np.testing.assert_array_equal(masked.input_ids[special], rows[special])
 
 
-@every_masking
+@every_counted_masking
 def test_at_probability_one_every_ordinary_token_is_a_target(name: str, vocabulary: Vocabulary) -> None:
     rows = _rows(vocabulary, num_rows=300)
     masked = _mask(_policy(name, mlm_probability=1.0), rows, vocabulary)
@@ -114,7 +116,7 @@ def test_the_rate_of_single_tokens_is_the_one_asked_for_over_a_million_tokens(
     _assert_share(int((masked.labels != NOT_A_TARGET).sum()), num_maskable, mlm_probability)
 
 
-@every_masking
+@every_counted_masking
 @pytest.mark.parametrize("mlm_probability", [0.15, 0.4])
 def test_rows_have_the_mean_of_targets_asked_for_within_half_a_target_over_a_million_tokens(
     name: str, vocabulary: Vocabulary, mlm_probability: float
@@ -127,7 +129,7 @@ def test_rows_have_the_mean_of_targets_asked_for_within_half_a_target_over_a_mil
     assert -0.05 < missing.mean() < 0.5  # 0.05: more than five deviations of what rounding at random adds up to
 
 
-@every_masking
+@every_counted_masking
 @pytest.mark.parametrize("num_maskable", [7, 10, 11, 13, 19, 37])
 def test_the_mean_count_of_targets_is_exactly_its_share(name: str, vocabulary: Vocabulary, num_maskable: int) -> None:
     rows = np.full((20_000, num_maskable + 2), vocabulary.ordinary_ids[3])
@@ -158,17 +160,23 @@ def test_single_tokens_are_targets_as_often_at_every_position_and_apart(vocabula
 def test_targets_are_masked_replaced_or_kept_in_the_shares_asked_for(
     name: str, vocabulary: Vocabulary, mask_replace_prob: float, random_replace_prob: float
 ) -> None:
-    each_by_itself = {} if name == "token" else {"replace_unit": "token"}
+    """Every draw of a target decides anew: one that masks is enough, and it is kept if all of them keep it."""
+    each_by_itself = {"replace_unit": "token"} if "replace_unit" in MASKINGS[name].model_fields else {}
     shares = {"mask_replace_prob": mask_replace_prob, "random_replace_prob": random_replace_prob}
     policy = _policy(name, mlm_probability=0.5, **shares, **each_by_itself)
     rows = _rows(vocabulary, num_rows=3000)
     masked = _mask(policy, rows, vocabulary, seed=7)
     is_target = masked.labels != NOT_A_TARGET
     inputs, labels = masked.input_ids[is_target], masked.labels[is_target]
-    by_chance = random_replace_prob / len(vocabulary.ordinary_ids)  # a random token that happens to be the original
+    by_chance = 1 / len(vocabulary.ordinary_ids)  # a random token that happens to be the original
     kept = 1 - mask_replace_prob - random_replace_prob
-    _assert_share(int((inputs == vocabulary.mask_id).sum()), len(inputs), mask_replace_prob)
-    _assert_share(int((inputs == labels).sum()), len(inputs), kept + by_chance)
+    num_draws = np.ones(len(inputs)) if masked.label_weights is None else masked.label_weights[is_target]
+    for times in np.unique(num_draws):
+        drawn = num_draws == times
+        unhidden, untouched = (1 - mask_replace_prob) ** times, max(0.0, kept) ** times
+        itself = untouched + (unhidden - untouched) * by_chance
+        _assert_share(int((inputs[drawn] == vocabulary.mask_id).sum()), int(drawn.sum()), 1 - unhidden)
+        _assert_share(int((inputs[drawn] == labels[drawn]).sum()), int(drawn.sum()), itself)
 
 
 @every_masking
@@ -228,7 +236,7 @@ def test_ten_epochs_or_seeds_give_ten_unrelated_masks(name: str, vocabulary: Voc
     for first, second in itertools.combinations(targets, 2):
         assert (first != second).any(axis=1).all()
         common = (first & second).sum(axis=1)  # unrelated masks meet by chance, whatever hangs together in each
-        assert abs(common.mean() - 100 * 0.15**2) < SIGMAS * common.std() / np.sqrt(len(common))
+        assert abs(common.mean() - 100 * first.mean() * second.mean()) < SIGMAS * common.std() / np.sqrt(len(common))
 
 
 @every_masking
@@ -246,6 +254,8 @@ def test_shares_that_sum_to_more_than_one_are_refused(name: str) -> None:
         _policy(name, mask_replace_prob=0.9, random_replace_prob=0.2)
 
 
-def test_the_defaults_are_those_of_bert() -> None:
-    policy = TokenMasking()
-    assert (policy.mlm_probability, policy.mask_replace_prob, policy.random_replace_prob) == (0.15, 0.8, 0.1)
+@pytest.mark.parametrize(
+    ("policy", "shares"), [(TokenMasking(), (0.15, 0.8, 0.1)), (ElectraReferenceMasking(), (0.15, 0.85, 0.0))]
+)
+def test_the_defaults_are_those_of_bert_and_of_electra(policy: Any, shares: tuple[float, ...]) -> None:
+    assert (policy.mlm_probability, policy.mask_replace_prob, policy.random_replace_prob) == shares

@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from objectives.draws import Key, uniforms
-from objectives.masking import MASKINGS, SpanMasking
+from objectives.masking import SpanMasking
 from objectives.masks.row_draws import RowDraws
 from objectives.masks.segmenters import SEGMENTERS, segmented_word_starts
 from objectives.masks.selection import choose_words
 from objectives.masks.units import Words, piece_openings, word_starts
-from tests.maskings import FAMILIES, characters, mask, packed_rows, plain_rows, policy, targets, words_of
+from tests.maskings import FAMILIES, OF_WORDS, characters, mask, packed_rows, plain_rows, policy, targets, words_of
 from tokenization.vocabulary import Vocabulary
 
-OF_WORDS = [name for name in MASKINGS if name != "token"]
 SIGMAS = 5.0
 SMALLEST_P = 1e-4
 GEOMETRIC = 0.2 * 0.8 ** np.arange(10) / (1 - 0.8**10)

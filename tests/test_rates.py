@@ -24,7 +24,7 @@ from pretrain.estimate import estimate
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe, RecipeError, read_recipe
 from pretrain.signals import Interrupted
-from tests.maskings import mask, plain_rows, policy, targets
+from tests.maskings import COUNTED, mask, plain_rows, policy, targets
 from tests.whole_recipe import write_recipe
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
@@ -45,7 +45,7 @@ CLOSED_FORMS: dict[str, Callable[[float], float]] = {
 UNIFORM = {"schedule": "uniform"}
 
 every_schedule = pytest.mark.parametrize("schedule", SETTINGS)
-every_masking = pytest.mark.parametrize("name", MASKINGS)
+every_counted_masking = pytest.mark.parametrize("name", COUNTED)
 
 
 def _setting(value: Any) -> Any:
@@ -84,7 +84,7 @@ def test_a_uniform_rate_is_a_half_in_the_mean_and_drawn_anew_for_every_row_and_e
 # Masks ---------------------------------------------------------------------------------------------------------------
 
 
-@every_masking
+@every_counted_masking
 @every_schedule
 def test_the_share_of_targets_follows_the_schedule(name: str, schedule: str, vocabulary: Vocabulary) -> None:
     rows = plain_rows(vocabulary, 300, 200)
@@ -95,7 +95,7 @@ def test_the_share_of_targets_follows_the_schedule(name: str, schedule: str, voc
         assert set(counts) <= {math.floor(wanted + 1e-9), math.floor(wanted + 1 - 1e-9)}
 
 
-@every_masking
+@every_counted_masking
 @pytest.mark.parametrize("count", ["exact", "bernoulli"])
 def test_a_uniform_rate_gives_uniform_shares_of_targets_and_tells_them(
     name: str, count: str, vocabulary: Vocabulary
@@ -110,16 +110,23 @@ def test_a_uniform_rate_gives_uniform_shares_of_targets_and_tells_them(
     assert stats.kstest(np.delete(shares, 3), "uniform").pvalue > SMALLEST_P
 
 
+@every_schedule
+def test_electra_draws_as_often_as_the_schedule_says(schedule: str, vocabulary: Vocabulary) -> None:
+    rows = plain_rows(vocabulary, 50, 198)
+    for share in (0.0, 0.3, 0.6, 1.0):
+        masked = mask(policy("electra_reference", mlm_probability=SETTINGS[schedule]), rows, vocabulary, share=share)
+        assert masked.label_weights is not None
+        assert set(masked.label_weights.sum(axis=1)) == {round(200 * CLOSED_FORMS[schedule](share))}
+
+
 # From the loop to the mask -------------------------------------------------------------------------------------------
 
 
 def test_a_batch_holds_the_weights_and_rates_that_a_policy_gives(
     vocabulary: Vocabulary, make_corpus: Callable[..., TokenSplit]
 ) -> None:
-    settings = {"count": "reference_electra", "mlm_probability": UNIFORM}
-    examples = Examples(
-        make_corpus(30), vocabulary, cutting=Packed(max_seq_length=64), masking=policy("token", **settings), seed=0
-    )
+    masking = policy("electra_reference", mlm_probability=UNIFORM)
+    examples = Examples(make_corpus(30), vocabulary, cutting=Packed(max_seq_length=64), masking=masking, seed=0)
     size = len(examples.plan(0)) + 3  # over the end of an epoch
     batch = examples.batch(examples.select(Position(0, 0), size)[0])
     assert batch["label_weights"].shape == batch["labels"].shape and batch["mlm_probability"].shape == (size,)
@@ -189,15 +196,17 @@ REFUSALS = {
     ("masking.mlm_probability={schedule: stepwise, values: [0.3, 0.1], boundaries: [1]}",):
     "masking.mlm_probability.boundaries[0]: got 1, expected a number > 0 and < 1",
     (
-        "masking={name: token, count: reference_electra, mlm_probability: {schedule: uniform}}",
+        "masking={name: electra_reference, mlm_probability: {schedule: uniform}}",
         "objective={name: mlm, target_weighting: inverse_probability}",
-    ): "masking.count: got reference_electra with objective.target_weighting inverse_probability, which needs each ",
+    ): "masking.name: got electra_reference with objective.target_weighting inverse_probability, which needs each row "
+    "to have the targets of its rate, each once; choose another, or set objective.target_weighting to none",
     (
         "masking={name: token, max_predictions: 5, mlm_probability: {schedule: uniform}}",
         "objective={name: mlm, target_weighting: inverse_probability}",
-    ): "masking.max_predictions: got 5 with objective.target_weighting inverse_probability, which needs each ",
-    ("masking={name: span, count: reference_electra}",): "masking.count: got reference_electra, which draws single "
-    "tokens with replacement, expected exact, bernoulli or reference_bert; change it, or set masking.name to token",
+    ): "masking.max_predictions: got 5 with objective.target_weighting inverse_probability, which needs each row to "
+    "have the targets of its rate, each once; leave it out, or set objective.target_weighting to none",
+    ("masking={name: electra_reference, count: exact}",): "masking.count: unknown key. Known: mask_replace_prob, "
+    "mlm_probability, name, random_replace_prob",
     ("masking={name: span, segmenter: jiba}",): "masking.segmenter: got 'jiba' (text), expected null or one of jieba",
     ("masking.max_predictions=0",): "masking.max_predictions: got 0, expected a whole number >= 1 or null",
     ("masking.mlm_probability={schedule: linear, start: 0.3, end: 0.1}", "train.hours=1", "train.steps=null"):
@@ -216,6 +225,14 @@ def test_a_mistake_in_the_masking_is_refused(tmp_path: Path, overrides: tuple[st
         read_recipe(write_recipe(tmp_path), [*overrides, *best])
     (problem,) = str(refused.value).splitlines()[1:]
     assert problem.strip().startswith(REFUSALS[overrides])
+
+
+@pytest.mark.parametrize("count", ["reference_bert", "reference_electra"])
+def test_counts_as_published_go_with_inverse_probability(tmp_path: Path, count: str) -> None:
+    masking = f"masking={{name: token, count: {count}, mlm_probability: {{schedule: uniform}}}}"
+    objective = "objective={name: mlm, target_weighting: inverse_probability}"
+    recipe = read_recipe(write_recipe(tmp_path), [masking, objective, "checkpoint.best=eval/mlm_nats"])
+    assert recipe.masking.count == count  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("rate", ["0.15", "{schedule: uniform}"])

@@ -1,5 +1,6 @@
-"""The learning rate over a run: transformers' own where it has the schedule, BERT's closed form where it has not."""
+"""The learning rate over a run: transformers' own where it has the schedule, else the closed form of the original."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 import transformers
 from pydantic import ValidationError
 
-from pretrain.schedule import SCHEDULES, BertLinear, Constant, Cosine, Linear, Schedule, Trapezoidal
+from pretrain.schedule import SCHEDULES, BertLinear, Constant, Cosine, ElectraLinear, Linear, Schedule, Trapezoidal
 
 NUM_STEPS, NUM_WARMUP_STEPS = 400, 30
 EXACT = 1e-12  # rounding of a few float64 operations
@@ -15,6 +16,7 @@ EXACT = 1e-12  # rounding of a few float64 operations
 ENTRIES: dict[str, Callable[[int], Schedule]] = {
     "linear": lambda warmup_steps: Linear(warmup_steps=warmup_steps),
     "bert_linear": lambda warmup_steps: BertLinear(warmup_steps=warmup_steps),
+    "electra_linear": lambda warmup_steps: ElectraLinear(warmup_steps=warmup_steps),
     "trapezoidal": lambda warmup_steps: Trapezoidal(warmup_steps=warmup_steps, decay_fraction=0.3),
     "cosine": lambda warmup_steps: Cosine(warmup_steps=warmup_steps),
     "constant": lambda warmup_steps: Constant(warmup_steps=warmup_steps),
@@ -77,6 +79,21 @@ def test_bert_linear_drops_by_the_share_of_the_warmup_at_the_seam() -> None:
     assert factors(schedule)[NUM_WARMUP_STEPS] == pytest.approx(before_the_seam - NUM_WARMUP_STEPS / NUM_STEPS)
 
 
+@all_warmups
+def test_electra_linear_is_the_closed_form_of_the_original(num_warmup_steps: int) -> None:
+    """polynomial_decay of power 1 over all steps, times min(1, step / warm-up); without a warm-up theirs is 0 / 0."""
+    for step, factor in enumerate(factors(ElectraLinear(warmup_steps=num_warmup_steps))):
+        warmup = min(1.0, step / num_warmup_steps) if num_warmup_steps else 1.0
+        assert factor == pytest.approx((1 - step / NUM_STEPS) * warmup, abs=EXACT)
+
+
+def test_electra_linear_has_no_seam_and_is_the_line_of_bert_behind_the_warmup() -> None:
+    electra, bert = (factors(ENTRIES[name](NUM_WARMUP_STEPS)) for name in ("electra_linear", "bert_linear"))
+    assert electra[NUM_WARMUP_STEPS:] == pytest.approx(bert[NUM_WARMUP_STEPS:], abs=EXACT)
+    assert max(electra) == electra[NUM_WARMUP_STEPS] == pytest.approx(1 - NUM_WARMUP_STEPS / NUM_STEPS)
+    assert max(abs(after - before) for before, after in itertools.pairwise(electra)) <= 1 / NUM_WARMUP_STEPS
+
+
 def test_two_runs_over_parts_of_the_bert_line_have_the_rates_of_one_run() -> None:
     whole = factors(BertLinear(warmup_steps=NUM_WARMUP_STEPS))
     first = factors(BertLinear(warmup_steps=NUM_WARMUP_STEPS, end_fraction=0.9), num_steps=360)
@@ -91,7 +108,7 @@ def test_a_line_without_length_is_refused() -> None:
         BertLinear(start_fraction=0.9, end_fraction=0.5)
 
 
-@all_schedules
+@pytest.mark.parametrize("name", sorted(SCHEDULES.keys() - {"electra_linear"}))
 def test_the_warmup_is_a_line_from_zero_to_the_peak(name: str) -> None:
     rates = factors(ENTRIES[name](NUM_WARMUP_STEPS))
     assert rates[:NUM_WARMUP_STEPS] == [step / NUM_WARMUP_STEPS for step in range(NUM_WARMUP_STEPS)]

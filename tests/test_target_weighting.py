@@ -21,16 +21,16 @@ from tests.maskings import FAMILIES, mask, packed_rows, policy
 VOCABULARY = FAMILIES["WordPiece"]
 UNIFORM = {"schedule": "uniform"}
 POLICIES: dict[str, dict[str, Any]] = {
-    "drawn with replacement": {"count": "reference_electra"},
-    "uniform rates": {"mlm_probability": UNIFORM},
-    "both": {"count": "reference_electra", "mlm_probability": UNIFORM},
+    "drawn with replacement": {"name": "electra_reference"},
+    "uniform rates": {"name": "token", "mlm_probability": UNIFORM},
+    "both": {"name": "electra_reference", "mlm_probability": UNIFORM},
 }
 
 
-def _batch(**settings: Any) -> Batch:
+def _batch(name: str, **settings: Any) -> Batch:
     rows = packed_rows(VOCABULARY, 10, length=24)
     rows[4, 1:] = VOCABULARY.unk_id  # no target
-    masked = mask(policy("token", **settings), rows, VOCABULARY)
+    masked = mask(policy(name, **settings), rows, VOCABULARY)
     arrays = {
         "input_ids": masked.input_ids,
         "labels": masked.labels,
@@ -82,7 +82,7 @@ def test_weighted_sums_and_counts_add_up_over_any_cut_and_are_known_beforehand(s
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_target_that_is_drawn_twice_counts_twice(name: str) -> None:
-    objective, batch = _objective(OBJECTIVES[name]()), _batch(count="reference_electra")
+    objective, batch = _objective(OBJECTIVES[name]()), _batch("electra_reference")
     weights = batch["label_weights"]
     assert (weights > 1).any()
     loss = objective(batch)["mlm"]
@@ -111,7 +111,7 @@ def test_inverse_probability_divides_by_the_share_of_targets_and_counts_all_toke
 
 
 def test_the_weights_of_a_row_of_masked_diffusion_add_up_to_its_maskable_tokens() -> None:
-    batch = _batch(mlm_probability=UNIFORM)
+    batch = _batch("token", mlm_probability=UNIFORM)
     is_target = batch["labels"] != NOT_A_TARGET
     weight = torch.where(is_target, 1 / batch["mlm_probability"].clamp(min=1e-9)[:, None], 0.0).sum(dim=1)
     special = torch.from_numpy(VOCABULARY.is_special.copy())

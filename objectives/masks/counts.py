@@ -26,7 +26,7 @@ def reference_bert(rates: Floats, num_tokens: Ints) -> Ints:
 
 
 def reference_electra(rates: Floats, num_tokens: Ints, max_seq_length: int) -> Ints:
-    """ELECTRA's max(1, min(N, round(p n))), N = floor((p + 0.005) L), in float32 as there: (B,) draws."""
+    """ELECTRA's max(1, min(N, round(p n))), N = floor((p + 0.005) L), the rounding in float32 as there: (B,)."""
     most = np.floor((rates + ELECTRA_SLACK) * max_seq_length).astype(np.int64)
     wanted = np.rint(num_tokens.astype(np.float32) * rates.astype(np.float32)).astype(np.int64)
     return np.maximum(1, np.minimum(most, wanted))

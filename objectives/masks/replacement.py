@@ -26,8 +26,8 @@ def corrupt(
         input_ids: (B, L), left as they are.
         opening: (B, L) where a target's unit begins, in the flattened batch: all of a unit is then masked, replaced
             (each token by one of its own) or kept, as SpanBERT does. None: each target by itself.
-        num_draws: (B, L) how often a target was drawn. As in ELECTRA's code every time decides anew whether [MASK] is
-            put there, and once is enough. None: once.
+        num_draws: (B, L) how often a target was drawn. As in ELECTRA's code every draw decides anew whether [MASK] is
+            put there, and one is enough. None: once.
 
     Returns:
         (B, L) int64 with the replacements, which are ordinary tokens, each equally often.

@@ -29,6 +29,21 @@ def choose_tokens(maskable: Bools, draws: Floats, num_targets: Ints) -> Bools:
     return chosen
 
 
+def draw_tokens(maskable: Bools, num_draws: Ints, draws: RowDraws) -> Ints:
+    """(B, L) int64 how often each maskable position is drawn, where every draw is from all of its row, as in ELECTRA.
+
+    Args:
+        num_draws: (B,) of each row; one without a maskable position has none.
+    """
+    num_maskable = maskable.sum(axis=1)
+    draw = draws.of_each("masking.position", int(num_draws.max(initial=0)))
+    row, number = np.nonzero((np.arange(draw.shape[1]) < num_draws[:, None]) & (num_maskable[:, None] > 0))
+    before = np.cumsum(num_maskable) - num_maskable
+    which = before[row] + (draw[row, number] * num_maskable[row]).astype(np.int64)
+    drawn = np.bincount(np.flatnonzero(maskable)[which], minlength=maskable.size)
+    return drawn.reshape(maskable.shape).astype(np.int64)
+
+
 def choose_words(words: Words, draws: Floats, num_targets: Ints, num_candidates: Ints | None = None) -> Bools:
     """The words that the greedy rule takes in the order of the draws, and of their positions where draws are equal.
 

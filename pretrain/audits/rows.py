@@ -45,6 +45,8 @@ class RowTally:
         self.targets = np.zeros(vocabulary.size, dtype=np.int64)
         """(V,) by id as it stood in the text."""
         self.kinds = TargetCounts(hidden=0, replaced=0, kept=0)
+        self.times_drawn = np.zeros(max_seq_length + 1, dtype=np.int64)
+        """Targets by how often they were drawn: once, but where a masking draws with replacement."""
         self.num_special_replacements = 0
         """Random replacements that are special tokens."""
         self.num_corrupted_elsewhere = 0
@@ -66,6 +68,11 @@ class RowTally:
     def num_targets(self) -> int:
         return int(self.targets.sum())
 
+    @property
+    def num_draws(self) -> int:
+        """Targets, each as often as it was drawn."""
+        return int(self.times_drawn @ np.arange(len(self.times_drawn)))
+
     def add(self, rows: Rows, masked: Masked) -> None:
         """Count some more rows."""
         original, seen, labels = rows.input_ids, masked.input_ids, masked.labels
@@ -76,6 +83,8 @@ class RowTally:
         self.maskable += np.bincount(original[~is_special[original]], minlength=self.vocabulary.size)
         self.targets += np.bincount(original[is_target], minlength=self.vocabulary.size)
         self.kinds += TargetCounts.of(seen, labels, self.vocabulary)
+        times = is_target if masked.label_weights is None else masked.label_weights
+        self.times_drawn += np.bincount(times[is_target].astype(np.int64), minlength=len(self.times_drawn))
         is_replaced = is_target & (seen != self.vocabulary.mask_id) & (seen != labels)
         self.num_special_replacements += int(is_special[seen[is_replaced]].sum())
         self.num_corrupted_elsewhere += int((~is_target & (seen != original)).sum())
