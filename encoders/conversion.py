@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from transformers import ElectraConfig, PreTrainedModel
+from transformers import ElectraConfig, PreTrainedConfig, PreTrainedModel
 
 from encoders.config import EncoderError
 from encoders.encoder import Heads
@@ -23,6 +23,21 @@ _NAMES = {
 """The longest prefix that fits decides."""
 
 
+def electra_config_of_bert(bert: PreTrainedConfig) -> ElectraConfig:
+    """The configuration of an ELECTRA with a BERT's body.
+
+    Raises:
+        EncoderError: a BERT with another activation in its head than ELECTRA's.
+    """
+    sizes = {name: getattr(bert, name) for name in _SIZES}
+    if sizes["hidden_act"] != "gelu":
+        raise EncoderError(
+            f"the BERT has the activation {sizes['hidden_act']}, expected gelu, which is ELECTRA's. "
+            "Start from another folder."
+        )
+    return ElectraConfig(**sizes, embedding_size=bert.hidden_size, use_cache=False)
+
+
 def electra_of_bert(
     bert: PreTrainedModel, *, fresh: Collection[str], heads: Heads, attention: str
 ) -> tuple[PreTrainedModel, list[str]]:
@@ -34,15 +49,9 @@ def electra_of_bert(
         fresh: names of the BERT's weights that were never trained, and are not taken.
 
     Raises:
-        EncoderError: a BERT with another activation in its head than ELECTRA's.
+        EncoderError: as electra_config_of_bert.
     """
-    sizes = {name: getattr(bert.config, name) for name in _SIZES}
-    if sizes["hidden_act"] != "gelu":
-        raise EncoderError(
-            f"the BERT has the activation {sizes['hidden_act']}, expected gelu, which is ELECTRA's. "
-            "Start from another folder."
-        )
-    config = ElectraConfig(**sizes, embedding_size=bert.config.hidden_size, use_cache=False)
+    config = electra_config_of_bert(bert.config)
     model = ElectraEncoder.model_classes[heads]._from_config(config, attn_implementation=attention)
     wanted, untrained = model.state_dict(), {_renamed(name) for name in fresh}
     state = {

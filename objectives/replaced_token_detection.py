@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.building import build_encoder
-from encoders.config import narrower
+from encoders.config import EncoderError, narrower
 from encoders.embeddings import DisentangledEmbedding
 from encoders.encoder import Encoder, Heads
 from encoders.folder import load_encoder
@@ -50,7 +50,8 @@ class ReplacedTokenDetectionSettings(ObjectiveSettings, frozen=True, extra="forb
     generator_num_hidden_layers: int | None = Field(default=None, ge=1)
     """Layers of the generator; null: as many as the discriminator has (ELECTRA; DeBERTaV3: half as many)."""
     generator_from: str | None = Field(default=None, min_length=1)
-    """Folder of a masked language model that the generator starts from, with its sizes; null: fresh weights."""
+    """Folder of a masked language model that the generator starts from, with its sizes but as many learnt positions as
+    the discriminator has, repeated where it has fewer; null: fresh weights."""
     sharing: Sharing = "all"
     """What both share: all embeddings (ELECTRA), the word table, the word table with disentangled gradients
     (DeBERTaV3), or none."""
@@ -73,9 +74,18 @@ class ReplacedTokenDetectionSettings(ObjectiveSettings, frozen=True, extra="forb
         """
         attention = encoder.model.config._attn_implementation
         if self.generator_from is not None:
-            generator, _ = load_encoder(
-                Path(self.generator_from), heads="tokens", attention=attention, bert_as_electra=True
+            generator, missing = load_encoder(
+                Path(self.generator_from),
+                heads="tokens",
+                attention=attention,
+                num_positions=encoder.model.config.max_position_embeddings,
+                bert_as_electra=True,
             )
+            if missing:
+                raise EncoderError(
+                    f"objective.generator_from {self.generator_from} lacks {', '.join(missing[:4])}, expected a masked "
+                    "language model with its head. Name such a folder, as a run's generator is."
+                )
         else:
             config = narrower(
                 encoder.model.config,

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedConfig
 
 from encoders.attention import attention_kernel
 from encoders.building import build_encoder
 from encoders.config import EncoderError, EncoderFolder, SpecialIds
 from encoders.encoder import Encoder
-from encoders.folder import load_encoder
+from encoders.folder import load_encoder, read_config
 from objectives.draws import Key
 from objectives.objective import Objective
 from pretrain.batches import Examples
@@ -71,9 +72,11 @@ def build_objective(recipe: Recipe, store: TokenStore, *, device: torch.device) 
     else:
         config = recipe.encoder.config(special_ids(store.vocabulary))
         encoder = build_encoder(config, heads=heads, attention=attention)
+    for other in map(Path, recipe.objective.folders.values()):
+        _check_vocabulary(other, read_config(other), store)  # before two tables are found to be of different sizes
     objective = recipe.objective.build(encoder)
-    for name, other in recipe.objective.folders.items():
-        check_folder(Path(other), objective.networks[name], store, length)
+    for name, path in recipe.objective.folders.items():
+        _check_positions(Path(path), objective.networks[name].model.config, length)
     return objective
 
 
@@ -133,12 +136,19 @@ def check_folder(folder: Path, encoder: Encoder, store: TokenStore, length: int)
     Raises:
         EncoderError: too few positions, or another vocabulary.
     """
-    config = encoder.model.config
+    _check_positions(folder, encoder.model.config, length)
+    _check_vocabulary(folder, encoder.model.config, store)
+
+
+def _check_positions(folder: Path, config: PreTrainedConfig, length: int) -> None:
     if config.max_position_embeddings < length:
         raise EncoderError(
             f"{folder} has {config.max_position_embeddings} positions, expected at least examples.max_seq_length = "
             f"{length}. Lower that, or set encoder.extend_positions: true (BERT and ELECTRA)."
         )
+
+
+def _check_vocabulary(folder: Path, config: PreTrainedConfig, store: TokenStore) -> None:
     has_tokenizer = any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt"))
     other = load_tokenizer(folder).get_vocab() if has_tokenizer else None
     ours = load_tokenizer(store.tokenizer_path).get_vocab()

@@ -8,7 +8,10 @@ from transformers import PreTrainedConfig
 
 from encoders.building import build_encoder
 from encoders.config import EncoderFolder, SpecialIds, flops_per_token
+from encoders.conversion import electra_config_of_bert
+from encoders.families import FAMILIES
 from encoders.folder import read_config
+from objectives.objective import Objective
 from pretrain.optimizer import Muon
 from pretrain.recipe import Recipe
 from tokenization.vocabulary import TokenizerFolder, Vocabulary
@@ -46,10 +49,7 @@ class Estimate:
 
 def estimate(recipe: Recipe) -> Estimate:
     """Estimate a recipe without preparing its corpus or making its weights."""
-    config = _config(recipe)
-    with torch.device("meta"):
-        encoder = build_encoder(config, heads=recipe.objective.heads["model"], attention="eager")
-        objective = recipe.objective.build(encoder)
+    objective = _without_weights(recipe)
     parameters = sum(parameter.numel() for parameter in objective.parameters())
     matrices = sum(matrix.numel() for matrix in objective.hidden_matrices())
     length, train = recipe.examples.max_seq_length, recipe.train
@@ -86,14 +86,42 @@ def estimate(recipe: Recipe) -> Estimate:
     )
 
 
+def _without_weights(recipe: Recipe) -> Objective:
+    """The objective with the sizes of all its networks and not one number in them."""
+    configs = {"model": _config(recipe)}
+    length = configs["model"].max_position_embeddings
+    configs |= {name: _of_folder(recipe, folder, length) for name, folder in recipe.objective.folders.items()}
+    with torch.device("meta"):
+        networks = {
+            name: build_encoder(config, heads=recipe.objective.heads[name], attention="eager")
+            for name, config in configs.items()
+        }
+        if networks.keys() == recipe.objective.heads.keys():
+            return recipe.objective.restore(networks)
+        return recipe.objective.build(networks["model"])
+
+
 def _config(recipe: Recipe) -> PreTrainedConfig:
+    """The configuration of the encoder."""
     if isinstance(recipe.encoder, EncoderFolder):
-        return read_config(Path(recipe.encoder.from_))
+        length = recipe.examples.max_seq_length if recipe.encoder.extend_positions else 0
+        return _of_folder(recipe, recipe.encoder.from_, length)
     if isinstance(recipe.tokenizer, TokenizerFolder):
         size = Vocabulary.from_folder(recipe.tokenizer.path).size
     else:
         size = recipe.tokenizer.vocab_size
     return recipe.encoder.config(SpecialIds(vocab_size=size, pad_id=0, cls_id=2, sep_id=3))
+
+
+def _of_folder(recipe: Recipe, folder: str, num_positions: int) -> PreTrainedConfig:
+    """The configuration that the network of a folder will have, with so many learnt positions at least."""
+    config = read_config(Path(folder))
+    if config.model_type == "bert" and recipe.objective.heads["model"] == "replaced_tokens":
+        config = electra_config_of_bert(config)
+    family = FAMILIES.get(config.model_type)
+    if family is not None and family.has_learnt_positions:
+        config.max_position_embeddings = max(num_positions, config.max_position_embeddings)
+    return config
 
 
 def _activation_bytes(config: PreTrainedConfig, length: int, target_ratio: float, recipe: Recipe) -> float:

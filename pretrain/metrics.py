@@ -56,7 +56,6 @@ class MetricsLog:
         self._trackers: Accelerator | None = None
         self._last_line = -_SECONDS_BETWEEN_LINES
         # A bar in thousandths of the run follows any budget: steps, epochs, tokens or hours.
-        # A bar in thousandths of the run follows any budget: steps, epochs, tokens or hours.
         self._bar: tqdm | None = None
         self._around_bar = ExitStack()
         if sys.stderr.isatty():

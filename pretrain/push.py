@@ -1,4 +1,7 @@
-"""python -m pretrain.push RUN REPO [--private]: upload a run's finished model to the Hugging Face hub."""
+"""python -m pretrain.push RUN|MODEL REPO [--private]: upload a run's finished model to the Hugging Face hub.
+
+Of a run, its model; a model folder is uploaded itself, such as RUN/generator.
+"""
 
 import argparse
 import sys
@@ -17,7 +20,7 @@ _WHY_NOT = (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineM
 def main(arguments: Sequence[str] | None = None) -> int:
     """Upload a finished model; gives the exit status."""
     parser = argparse.ArgumentParser(prog="pretrain.push", description="Upload a run's finished model to the hub.")
-    parser.add_argument("run", type=Path, help="a run directory")
+    parser.add_argument("run", type=Path, help="a run directory, or a model folder such as RUN/generator")
     parser.add_argument("repo", help="OWNER/NAME on the hub")
     parser.add_argument("--private", action="store_true", help="make the repository private if it is made now")
     options = parser.parse_args(arguments)
@@ -25,15 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def push(run: Path, repo: str, *, private: bool, api: HfApi) -> str:
-    """Upload RUN/model with its card and give the address.
+    """Upload a model folder with its card and give the address.
 
     Args:
+        run: a run directory, of which the finished model is taken, or a model folder.
         api: the hub.
 
     Raises:
         EncoderError: the run has no finished model, or the hub refuses.
     """
-    model = run / "model"
+    model = run if (run / "config.json").exists() else run / "model"
     if not (model / "config.json").exists():
         raise EncoderError(f"{run} has no finished model, expected {model}. Let the run end before you push it.")
     try:

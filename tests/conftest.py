@@ -226,6 +226,25 @@ def tiny(tiny_file: Path) -> Callable[..., Recipe]:
 
 
 @pytest.fixture(scope="session")
+def detection() -> dict[str, tuple[str, ...]]:
+    """Overrides that make the tiny recipe one of replaced-token detection, by the encoder's name."""
+    electra = (
+        "encoder={name: electra, num_hidden_layers: 2, hidden_size: 32, num_attention_heads: 2, embedding_size: 16, "
+        "intermediate_size: 64, max_position_embeddings: 40, hidden_dropout_prob: 0.0, "
+        "attention_probs_dropout_prob: 0.0}",
+        "objective={name: replaced_token_detection, generator_fraction: 0.5}",
+    )
+    modernbert = (
+        "encoder={name: modernbert, num_hidden_layers: 2, hidden_size: 32, num_attention_heads: 2, "
+        "intermediate_size: 48, max_position_embeddings: 40, global_attn_every_n_layers: 2, local_attention: 16}",
+        "objective={name: replaced_token_detection, generator_fraction: 1.0, generator_num_hidden_layers: 1}",
+    )
+    packed = "examples={name: packed, max_seq_length: 32}"
+    masking = "masking={name: token, mask_replace_prob: 0.85, random_replace_prob: 0.0}"
+    return {name: (*of, packed, masking) for name, of in {"electra": electra, "modernbert": modernbert}.items()}
+
+
+@pytest.fixture(scope="session")
 def make_loop() -> Callable[[Recipe], Loop]:
     """A recipe's loop at step 0, in this process."""
 

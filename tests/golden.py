@@ -14,7 +14,14 @@ from pretrain.recipe import read_recipe
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(__file__).resolve().parent / "golden"
 OVERRIDES = ("train.steps=30", "schedule.warmup_steps=6", "train.mixed_precision=no", "train.batch_size=16")
-RECIPES = ("bert_tiny_mlm_nsp",)
+RECIPES: dict[str, tuple[str, ...]] = {
+    "bert_tiny_mlm_nsp": (),
+    "electra_mini": (
+        *("encoder.num_hidden_layers=2", "encoder.hidden_size=64", "encoder.num_attention_heads=2"),
+        *("encoder.intermediate_size=256", "schedule.decay_fraction=0.5", "checkpoint.best=null"),
+    ),
+}
+"""Recipes, and what makes a curve of each a matter of seconds."""
 
 
 def curve(name: str, cache_dir: Path) -> list[str]:
@@ -22,7 +29,7 @@ def curve(name: str, cache_dir: Path) -> list[str]:
     corpus = [f"corpus.files=[{ROOT}/data/sample-valid.jsonl.gz]", "corpus.held_out=0", "tokenizer.vocab_size=2000"]
     evaluation = ["evaluate.every_steps=null"]
     recipe = read_recipe(
-        ROOT / "recipes" / f"{name}.yaml", [*OVERRIDES, *corpus, *evaluation, f"cache_dir={cache_dir}"]
+        ROOT / "recipes" / f"{name}.yaml", [*OVERRIDES, *RECIPES[name], *corpus, *evaluation, f"cache_dir={cache_dir}"]
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -88,6 +88,7 @@ def test_the_parts_of_several_processes_add_up_to_the_figures_of_one(trained: Pa
         one = _OneOf(accelerator)
         one.rank, one.world_size = rank, 3
         held_out.measure(objective, one, micro_batch_size=4)
+    assert len(parts) == 6, "one vector of sums for the rows of each term, in each process"
     mlm, nsp = sum(parts[0::2]), sum(parts[1::2])
     assert torch.is_tensor(mlm) and torch.is_tensor(nsp)
     summed = {"eval/mlm_nats": mlm[0] / mlm[1], "eval/accuracy/mlm": mlm[2] / mlm[1]}

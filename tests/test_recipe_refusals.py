@@ -48,7 +48,8 @@ REFUSALS = {
     "corpus.held_out={files: [a], share: 1}": "corpus.held_out.share: unknown key. Known: files",
     "optimizer={name: adamw}": "optimizer.learning_rate: missing; expected a number > 0",
     "schedule={warmup_steps: 1}": "schedule.name: missing; expected one of linear, bert_linear, electra_linear, ",
-    "encoder={}": "encoder.name: missing; expected one of bert, modernbert, or from: FOLDER instead",
+    "encoder={}": "encoder.name: missing; expected one of bert, electra, modernbert, or from: FOLDER "
+    "instead",
     "optimizer.name=admaw": "optimizer.name: got 'admaw' (text), expected one of adamw, bert_adam, muon; did you mean "
     "adamw?",
     "optimizer.name=3": "optimizer.name: got 3, expected one of adamw, bert_adam, muon",
@@ -88,6 +89,17 @@ REFUSALS = {
     "probes=[sense]": "probes: got 'sense' (text), expected names of senses",
     "tokenizer.path=x": "tokenizer: got both name and path, expected one of them; tokenizer={path: FOLDER} "
     "replaces the section",
+    "objective={name: replaced_token_detection, dicriminator_weight: 1}": "objective.dicriminator_weight: unknown key; "
+    "did you mean discriminator_weight? Known: discriminator_weight, generator_fraction, ",
+    "objective={name: replaced_token_detection, sharing: words}": "objective.sharing: got 'words' (text), expected one "
+    "of all, word, gradient_disentangled, none; did you mean word?",
+    "objective={name: replaced_token_detection, generator_fraction: 4}": "objective.generator_fraction: got 4, "
+    "expected a number > 0 and <= 1",
+    "objective={name: replaced_token_detection, temperature: 0}": "objective.temperature: got 0, expected a number > 0",
+    "objective={name: replaced_token_detection, generator_num_hidden_layers: 0}": "objective."
+    "generator_num_hidden_layers: got 0, expected a whole number >= 1 or null",
+    "objective={name: replaced_token_detection, generator_from: ''}": "objective.generator_from: got '' (text), "
+    "expected text that is not empty or null",
     "masking.random_replace_prob=0.5": "masking: mask_replace_prob + random_replace_prob = 1.3, expected at most 1",
     "masking={name: token, name: token}": "masking.name: got 2 times (line 1), expected a key once; keep one of them",
 }  # fmt: skip
@@ -103,6 +115,10 @@ def test_a_section_that_is_missing_is_told(write: Write) -> None:
     text = re.sub("^(corpus|train):.*\n", "", WHOLE, flags=re.MULTILINE)
     assert problems(write(text)) == ["corpus: missing; expected a mapping", "train: missing; expected a mapping"]
 
+
+DETECTION = "objective={name: replaced_token_detection}"
+MODERNBERT = "encoder={name: modernbert, num_hidden_layers: 2, hidden_size: 64, num_attention_heads: 2, " \
+             "intermediate_size: 96}"
 
 BETWEEN_SECTIONS = {
     ("examples={name: packed}",): "examples.name: got 'packed' with objective mlm_nsp, which asks whether B follows A, "
@@ -123,6 +139,17 @@ BETWEEN_SECTIONS = {
     "eval/mlm_nats, eval/accuracy/mlm, eval/nsp_nats, eval/accuracy/nsp; did you mean eval/mlm_nats?",
     ("checkpoint.best=eval/nsp_nats", "objective.name=mlm"): "checkpoint.best: got 'eval/nsp_nats' (text), expected "
     "what objective mlm reports: eval/mlm_nats, eval/accuracy/mlm",
+    (DETECTION, "checkpoint.best=null"): "encoder.name: got bert with objective replaced_token_detection, expected "
+    "electra or modernbert; name electra is the same body (embedding_size left out is hidden_size)",
+    (DETECTION, MODERNBERT, "checkpoint.best=null"): "objective.generator_fraction: got 0.25 with sharing all on a "
+    "ModernBERT, whose embeddings are as wide as its layers, expected 1.0; set that and a smaller "
+    "objective.generator_num_hidden_layers, or set objective.sharing to none",
+    (DETECTION, "encoder.name=electra"): "checkpoint.best: got 'eval/mlm_nats' (text), expected what objective "
+    "replaced_token_detection reports: eval/generator_nats, eval/accuracy/generator, eval/discriminator_nats, "
+    "eval/accuracy/discriminator, eval/replaced_ratio, eval/precision/discriminator, eval/recall/discriminator, "
+    "eval/auc/discriminator",
+    (DETECTION, "encoder.name=electra", "checkpoint.best=eval/auc"): "checkpoint.best: got 'eval/auc' (text), "
+    "expected what objective replaced_token_detection reports: ",
     ("corpus.held_out=0", "checkpoint.best=null"): "evaluate.every_steps: got 200 with corpus.held_out = 0, expected "
     "held-out documents to score; hold some out, or leave it out",
     ("corpus.held_out=0", "evaluate.every_steps=null"): "checkpoint.best: got eval/mlm_nats with corpus.held_out = 0, ",
@@ -148,6 +175,11 @@ def test_sections_that_do_not_fit_together_are_refused(path: Path, overrides: tu
         ["train.micro_batch_size=null"],
         ["train.steps=101"],
         ["probes=[senses]"],
+        [DETECTION, "encoder.name=electra", "checkpoint.best=eval/auc/discriminator"],
+        [DETECTION, "encoder.name=electra", "encoder.embedding_size=64", "checkpoint.best=eval/replaced_ratio"],
+        [DETECTION, MODERNBERT, "objective.sharing=none", "checkpoint.best=null"],
+        [DETECTION, MODERNBERT, "objective.generator_fraction=1.0", "checkpoint.best=eval/generator_nats"],
+        [DETECTION, "encoder={from: runs/x/model}", "checkpoint.best=null"],  # a BERT's folder becomes an ELECTRA
     ],
     ids=lambda overrides: overrides[0],
 )
