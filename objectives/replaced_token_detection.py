@@ -6,9 +6,9 @@ as original. The generator gets no gradient from the discriminator but through e
 
 Differs from the reference code: positions are drawn without replacement unless masking.name is electra_reference, even
 then a position gets one guess (the reference code draws one each time that it is masked, and writes the mean of their
-ids, an unrelated word), and each term is divided by the counts of the whole batch instead of each micro-batch. The losses are those of transformers'
-ElectraForMaskedLM and ElectraForPreTraining; on ModernBERT bodies, those of ModernBertForMaskedLM and a
-ModernBertForTokenClassification with one label.
+ids, an unrelated word), and each term is divided by the counts of the whole batch instead of each micro-batch. The
+losses are those of transformers' ElectraForMaskedLM and ElectraForPreTraining; on ModernBERT bodies, those of
+ModernBertForMaskedLM and a ModernBertForTokenClassification with one label.
 """
 
 # B rows, L tokens per row, M targets in the batch, N positions that are not padding, V vocabulary
@@ -52,7 +52,8 @@ class ReplacedTokenDetectionSettings(ObjectiveSettings, frozen=True, extra="forb
     """Layers of the generator; null: as many as the discriminator has (ELECTRA; DeBERTaV3: half as many)."""
     generator_from: str | None = Field(default=None, min_length=1)
     """Folder of a masked language model that the generator starts from, with its sizes but as many learnt positions as
-    the discriminator has, repeated where it has fewer; null: fresh weights. What both share has the encoder's values."""
+    the discriminator has, repeated where it has fewer; null: fresh weights. What both share has the encoder's
+    values."""
     sharing: Sharing = "all"
     """What both share: all embeddings (ELECTRA), the word table, the word table with disentangled gradients
     (DeBERTaV3), or none."""
