@@ -231,7 +231,9 @@ def _steps(checkpoints: Checkpoints) -> list[int]:
     return [int(path.name.removeprefix("step-")) for path in checkpoints.all()]
 
 
-@pytest.mark.parametrize(("metric", "best"), [("eval/mlm_nats", 2), ("eval/accuracy/mlm", 1), ("eval/auc/discriminator", 1)])
+@pytest.mark.parametrize(
+    ("metric", "best"), [("eval/mlm_nats", 2), ("eval/accuracy/mlm", 1), ("eval/auc/discriminator", 1)]
+)
 def test_the_newest_and_the_best_are_kept(tmp_path: Path, metric: str, best: int) -> None:
     checkpoints = Checkpoints(tmp_path)
     for step, value in enumerate((9.0, 3.0, 5.0, 4.0, 6.0), start=1):

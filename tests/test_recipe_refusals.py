@@ -117,8 +117,9 @@ def test_a_section_that_is_missing_is_told(write: Write) -> None:
 
 
 DETECTION = "objective={name: replaced_token_detection}"
-MODERNBERT = "encoder={name: modernbert, num_hidden_layers: 2, hidden_size: 64, num_attention_heads: 2, " \
-             "intermediate_size: 96}"
+MODERNBERT = (
+    "encoder={name: modernbert, num_hidden_layers: 2, hidden_size: 64, num_attention_heads: 2, intermediate_size: 96}"
+)
 
 BETWEEN_SECTIONS = {
     ("examples={name: packed}",): "examples.name: got 'packed' with objective mlm_nsp, which asks whether B follows A, "
