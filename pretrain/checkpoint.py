@@ -3,7 +3,7 @@
 checkpoints/step-00001000/
   model/          a from_pretrained folder with the tokenizer
   generator/      another, where the objective trains a generator beside the model
-  state/          what the optimizers and open sums hold; safetensors and JSON, no pickle
+  state/          what else resuming needs: optimizers, open sums, a residual; safetensors and JSON, no pickle
   progress.json   where the run stands
   recipe.yaml     as resolved
   manifest.json   size and sha256 of every file, written last

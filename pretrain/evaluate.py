@@ -1,7 +1,8 @@
 """python -m pretrain.evaluate RUN|CHECKPOINT|MODEL [--recipe RECIPE]: held-out losses on frozen masks.
 
 A run or a checkpoint knows its recipe. A plain model folder needs one for the corpus; it is scored with its own
-tokenizer, for the terms whose heads it has.
+tokenizer, for the terms whose heads it has: a generator as the masked language model that it is, and a discriminator,
+which needs its generator, as its run alone.
 """
 
 import argparse

@@ -43,8 +43,9 @@ class Tally:
     def figures(self) -> dict[str, float]:
         """{accuracy/<term>: share} of each term that had a target, and what the histograms tell."""
         found = {f"accuracy/{term}": correct / count for term, (_, count, correct) in self._plain().items() if count}
-        for term in self.objective.histogram_sizes.keys() & self._of_term.keys():
-            found |= self.objective.figures(term, self._of_term[term][_PLAIN:].cpu())
+        for term, sums in self._of_term.items():
+            if term in self.objective.histogram_sizes:
+                found |= self.objective.figures(term, sums[_PLAIN:].cpu())
         return found
 
     def _plain(self) -> dict[str, tuple[float, float, float]]:

@@ -81,6 +81,21 @@ def test_a_batch_cut_up_in_any_way_trains_both_networks_the_same(
             )
 
 
+def test_gradient_checkpointing_trains_both_networks_the_same(
+    tiny: Tiny, launch: LaunchRun, detection: Detection, tmp_path: Path
+) -> None:
+    states = []
+    for name in ("false", "true"):
+        overrides = ("train.steps=6", f"output_dir={tmp_path / name}", f"train.gradient_checkpointing={name}")
+        run = launch(tiny(*detection["electra"], *overrides))
+        states.append([load_file(run / network / "model.safetensors") for network in ("model", "generator")])
+    for plain, checkpointed in zip(*states, strict=True):
+        for key, weight in plain.items():
+            torch.testing.assert_close(
+                checkpointed[key], weight, rtol=0, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}"
+            )
+
+
 def test_two_processes_train_both_networks_as_one(
     tiny: Tiny, tiny_file: Path, launch: LaunchRun, detection: Detection, tmp_path: Path
 ) -> None:
