@@ -116,7 +116,10 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
     examples.plan(progress.epoch)
     loop = Loop(recipe, processes, objective, examples, optimizers, progress)
     if checkpoint is not None:
-        loop.tally.load_state(load_file(checkpoint / _TALLY))
+        if (checkpoint / _TALLY).exists():
+            loop.tally.load_state(load_file(checkpoint / _TALLY))
+        else:
+            logger.warning("%s is of an earlier version: the next line of metrics counts from here on", checkpoint)
     if launch.fresh:
         processes.on_main(lambda: _clear(recipe.run_dir))
     if processes.is_main:

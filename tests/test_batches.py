@@ -253,17 +253,17 @@ def _noise(examples: Examples, epochs: Sequence[int], indices: Sequence[int]) ->
     return examples.batch(Selection(np.array(epochs), np.array(indices)))["replacement_noise"]
 
 
-def test_noise_is_uniform_in_0_to_1_and_comes_only_where_it_is_asked_for(
-    with_noise: Examples, examples: Examples
-) -> None:
+def test_noise_is_uniform_in_0_to_1_and_comes_only_where_it_is_asked_for(with_noise: Examples) -> None:
     noise = _noise(with_noise, [0] * 8, range(8))
     assert noise.shape == (8, 32) and noise.dtype == torch.float64
     assert (noise >= 0).all() and (noise < 1).all() and len(noise.unique()) == 8 * 32
     assert abs(float(noise.mean()) - 0.5) < 4 * (1 / 12 / noise.numel()) ** 0.5
-    batch = with_noise.batch(Selection(np.zeros(8, dtype=np.int64), np.arange(8)))
-    assert batch.keys() - examples.batch(Selection(np.zeros(8, dtype=np.int64), np.arange(8))).keys() == {
-        "replacement_noise"
-    }
+    selection = Selection(np.zeros(8, dtype=np.int64), np.arange(8))
+    batch = with_noise.batch(selection)
+    with_noise.with_noise = False
+    without = with_noise.batch(selection)
+    assert batch.keys() - without.keys() == {"replacement_noise"}
+    assert all(torch.equal(batch[key], value) for key, value in without.items())
 
 
 def test_the_noise_of_a_token_is_the_same_in_any_batch_order_and_share_of_the_run(with_noise: Examples) -> None:

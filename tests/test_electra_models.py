@@ -405,15 +405,17 @@ def test_folders_that_do_not_fit_are_refused(
     vocabulary = r"has another vocabulary \(200 entries\) than the recipe's tokenizer \(180\).*tokenizer: \{path: "
     refused = {
         (f"encoder={{from: {electra / 'model'}}}", other_words): vocabulary,
-        (f"objective.generator_from={electra / 'generator'}", other_words): vocabulary,
-        (f"objective.generator_from={bert_folder}",): r"sharing all needs two word tables of one size, got \(200, 16\)",
-        (f"objective.generator_from={electra / 'model'}x",): r"modelx is not a transformers model folder",
-        (f"objective.generator_from={electra / 'model'}",): r"expected a masked language model",
-        (f"objective.generator_from={electra / 'generator'}", "encoder.max_position_embeddings=36"): (
-            r"sharing all needs embeddings of one size, got \(36, 16\) .* and \(40, 16\) for the generator's"
+        (f"objective.generator_from={electra / 'generator'}", other_words, "objective.sharing=none"): vocabulary,
+        (f"objective.generator_from={bert_folder}", "objective.sharing=gradient_disentangled"): (
+            r"sharing gradient_disentangled needs two word tables of one size, got \(200, 16\)"
         ),
-        (f"objective.generator_from={modernbert / 'generator'}", "encoder.embedding_size=32"): (
-            r"sharing all needs embeddings of one size, .*Set objective.sharing to word"
+        (f"objective.generator_from={electra / 'model'}x", "objective.sharing=none"): r"x is not a transformers model",
+        (
+            f"objective.generator_from={electra / 'model'}",
+            "objective.sharing=none",
+        ): r"expected a masked language model",
+        (f"encoder={{from: {electra / 'model'}}}", f"objective.generator_from={modernbert / 'generator'}"): (
+            r"sharing all needs two word tables of one size, got \(200, 16\) .*\(200, 32\)"
         ),
     }
     for overrides, text in refused.items():

@@ -145,6 +145,11 @@ BETWEEN_SECTIONS = {
     (DETECTION, MODERNBERT, "checkpoint.best=null"): "objective.generator_fraction: got 0.25 with sharing all on a "
     "ModernBERT, whose embeddings are as wide as its layers, expected 1.0; set that and a smaller "
     "objective.generator_num_hidden_layers, or set objective.sharing to none",
+    (DETECTION, "encoder.name=electra", "objective.generator_from=runs/x/generator", "checkpoint.best=null"): (
+        "objective.generator_from: got a folder with sharing all beside a fresh encoder, whose words would replace the "
+        "folder's, expected encoder: {from: FOLDER} as well; set that, or objective.sharing to gradient_disentangled "
+        "or none"
+    ),
     (DETECTION, "encoder.name=electra"): "checkpoint.best: got 'eval/mlm_nats' (text), expected what objective "
     "replaced_token_detection reports: eval/generator_nats, eval/accuracy/generator, eval/discriminator_nats, "
     "eval/accuracy/discriminator, eval/replaced_ratio, eval/precision/discriminator, eval/recall/discriminator, "

@@ -29,7 +29,7 @@ from objectives.draws import Key, uniforms
 from objectives.masking import MASKINGS, NOT_A_TARGET
 from objectives.objective import Batch
 from objectives.replaced_token_detection import Corrupted, ReplacedTokenDetection, ReplacedTokenDetectionSettings
-from tests.maskings import FAMILIES, mask, packed_rows, policy
+from tests.maskings import COUNTED, FAMILIES, mask, packed_rows, policy
 
 VOCABULARY = FAMILIES["WordPiece"]
 CLASSES: dict[str, dict[str, type[PreTrainedModel]]] = {
@@ -293,12 +293,11 @@ def test_the_discriminator_is_asked_the_same_of_a_right_guess_as_of_a_token_neve
 def test_only_targets_are_replaced_and_never_a_special_token_or_padding(
     masking: str, count: str, temperature: float
 ) -> None:
-    if count == "reference_electra" and masking != "token":
-        pytest.skip("draws of single tokens")
+    counting = {"count": count} if masking in COUNTED else {}  # what is drawn with replacement has a count of its own
     objective = _objective(temperature=temperature)
     num_replaced = 0
     for seed in range(3):
-        batch = _batch(masking, count=count, seed=seed, mlm_probability=0.5)
+        batch = _batch(masking, seed=seed, mlm_probability=0.5, **counting)
         corrupted, original = _corrupted(objective, batch), _original(batch)
         is_special = torch.from_numpy(VOCABULARY.is_special[original.numpy()])
         assert torch.equal(corrupted.input_ids[is_special], original[is_special])
@@ -328,7 +327,7 @@ def test_what_stands_in_the_padding_changes_nothing(family: str) -> None:
 
 
 def test_a_target_drawn_twice_counts_twice_for_the_generator_and_once_for_the_discriminator() -> None:
-    objective, batch = _objective(), _batch(count="reference_electra", mlm_probability=0.4)
+    objective, batch = _objective(), _batch("electra_reference", mlm_probability=0.4)
     plain = {key: value for key, value in batch.items() if key != "label_weights"}
     assert (batch["label_weights"] > 1).any()
     weighted, once = objective(batch), objective(plain)

@@ -1,7 +1,4 @@
-"""Laws of the sums: parts add up to the whole in every layout; what had no target tells nothing; warnings come once."""
-
-import logging
-from collections.abc import Mapping
+"""Laws of the sums: parts add up to the whole in every layout; what had no target tells nothing."""
 
 import pytest
 import torch
@@ -11,7 +8,6 @@ from torch import Tensor, nn
 
 from objectives.detections import FIGURES, HISTOGRAM_SIZE, figures, histogram
 from objectives.objective import Loss, Objective
-from pretrain.health import Health
 from pretrain.tally import Tally
 
 TERMS = ("generator", "discriminator")
@@ -21,19 +17,12 @@ CPU = torch.device("cpu")
 class _Asked(Objective):
     """An objective of two terms, one with a histogram; there is nothing to train in it."""
 
-    complaint: Mapping[str, str] = {}
-    asked: tuple[Mapping[str, float | int | None], float] | None = None
-
     def __init__(self) -> None:
         super().__init__(nn.Identity(), dict.fromkeys(TERMS, 1.0), {"discriminator": HISTOGRAM_SIZE})  # type: ignore[arg-type]
 
     def figures(self, term: str, histogram: Tensor) -> dict[str, float]:
         assert term == "discriminator"
         return figures(histogram)
-
-    def complaints(self, figures: Mapping[str, float | int | None], *, unigram_nats: float) -> dict[str, str]:
-        self.asked = figures, unigram_nats
-        return dict(self.complaint)
 
 
 def _losses(logits: Tensor, kinds: Tensor) -> dict[str, Loss]:
@@ -92,33 +81,3 @@ def test_the_state_is_all_of_it_and_a_copy() -> None:
     assert _all_of(other) == expected
     other.add(_losses(torch.tensor([1.0]), torch.tensor([2])))
     assert _all_of(other) != expected, "the terms are still views of the sums"
-
-
-class _Split:
-    """Stands for the training split, whose entropy is asked for once."""
-
-    times = 0
-
-    def unigram_nats(self) -> float:
-        self.times += 1
-        return 5.5
-
-
-def test_a_complaint_is_told_once_and_again_if_it_comes_back(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING)
-    objective, split = _Asked(), _Split()
-    health = Health(objective, split)  # type: ignore[arg-type]
-    for step, share, complaint in (
-        (1, 0.05, {"dead": "it is dead"}),  # too early to tell
-        (2, 0.1, {"dead": "it is dead"}),
-        (3, 0.2, {"dead": "it is dead", "blind": "it is blind"}),
-        (4, 0.3, {"blind": "it is blind still"}),
-        (5, 0.4, {"dead": "it is dead again", "blind": "it is blind still"}),
-    ):
-        objective.complaint = complaint
-        health.check(step, share, {"loss/generator_nats": 5.6})
-    assert [record.getMessage() for record in caplog.records] == [
-        "step 2  dead: it is dead.", "step 3  blind: it is blind.", "step 5  dead: it is dead again."
-    ]  # fmt: skip
-    assert objective.asked == ({"loss/generator_nats": 5.6}, 5.5)
-    assert split.times == 1, "the entropy of a large corpus takes its time"
