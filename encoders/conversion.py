@@ -27,8 +27,13 @@ def electra_config_of_bert(bert: PreTrainedConfig) -> ElectraConfig:
     """The configuration of an ELECTRA with a BERT's body.
 
     Raises:
-        EncoderError: a BERT with another activation in its head than ELECTRA's.
+        EncoderError: a BERT with another activation in its head than ELECTRA's, or an output layer of its own.
     """
+    if not bert.tie_word_embeddings:
+        raise EncoderError(
+            "the BERT has an output layer of its own, expected one that is tied to the word table, as an ELECTRA's is. "
+            "Start from another folder."
+        )
     sizes = {name: getattr(bert, name) for name in _SIZES}
     if sizes["hidden_act"] != "gelu":
         raise EncoderError(

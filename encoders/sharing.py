@@ -7,7 +7,6 @@ pull shared words apart, and disentangles their gradients.
 
 from typing import Literal, cast
 
-import torch
 from torch import nn
 
 from encoders.config import EncoderError
@@ -31,13 +30,7 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
     """
     if sharing == "none":
         return
-    ours, theirs = (cast(nn.Embedding, encoder.word_embeddings) for encoder in (discriminator, generator))
-    if ours.weight.shape != theirs.weight.shape:
-        raise EncoderError(
-            f"objective.sharing {sharing} needs two word tables of one size, got {tuple(ours.weight.shape)} for the "
-            f"discriminator and {tuple(theirs.weight.shape)} for the generator. Set objective.sharing to none, or give "
-            "both the same embedding size (a ModernBERT's is its hidden_size: objective.generator_fraction 1.0)."
-        )
+    theirs, ours = _tables(generator, discriminator, sharing)
     if sharing == "all":
         _check_sizes(generator.embeddings, discriminator.embeddings)
         generator.use_embeddings(discriminator.embeddings)
@@ -48,10 +41,26 @@ def share_embeddings(generator: Encoder, discriminator: Encoder, sharing: Sharin
         discriminator.use_word_embeddings(DisentangledEmbedding(theirs, residual))
 
 
-@torch.no_grad()
-def copy_words(target: Encoder, source: Encoder) -> None:
-    """Give one encoder the values of another's word table, of the same size."""
-    cast(nn.Embedding, target.word_embeddings).weight.copy_(cast(nn.Embedding, source.word_embeddings).weight)
+def share_fresh(generator: Encoder, discriminator: Encoder, sharing: Sharing) -> None:
+    """Make a generator with fresh weights fit for sharing: a residual starts at zero.
+
+    Raises:
+        EncoderError: embeddings of different sizes.
+    """
+    if sharing == "gradient_disentangled":
+        theirs, ours = _tables(generator, discriminator, sharing)
+        theirs.weight.data.copy_(ours.weight)
+
+
+def _tables(generator: Encoder, discriminator: Encoder, sharing: Sharing) -> tuple[nn.Embedding, nn.Embedding]:
+    theirs, ours = (cast(nn.Embedding, encoder.word_embeddings) for encoder in (generator, discriminator))
+    if ours.weight.shape != theirs.weight.shape:
+        raise EncoderError(
+            f"objective.sharing {sharing} needs two word tables of one size, got {tuple(ours.weight.shape)} for the "
+            f"discriminator and {tuple(theirs.weight.shape)} for the generator. Set objective.sharing to none, or give "
+            "both the same embedding size (a ModernBERT's is its hidden_size: objective.generator_fraction 1.0)."
+        )
+    return theirs, ours
 
 
 def _check_sizes(theirs: nn.Module, ours: nn.Module) -> None:

@@ -63,6 +63,12 @@ class Masking(Protocol):
     def mlm_probability(self) -> MaskingRate: ...
 
     @property
+    def mask_replace_prob(self) -> float: ...
+
+    @property
+    def random_replace_prob(self) -> float: ...
+
+    @property
     def mean_probability(self) -> float:
         """Mean of `mlm_probability` over the run."""
         ...
@@ -214,7 +220,7 @@ class ElectraReferenceMasking(_Policy, frozen=True, extra="forbid", strict=True)
     full, L is 128 and p 0.15, which meet 17.7 positions in the mean. `label_weights` tells how often each was drawn,
     and its loss counts so often. Every draw decides for itself whether it puts [MASK], and one that does is enough.
     The same number of targets without replacement, as its author proposed later, is `token` with
-    `count: reference_electra`.
+    `count: reference_electra`, `mask_replace_prob: 0.85` and `random_replace_prob: 0.0`.
     """
 
     name: Literal["electra_reference"] = "electra_reference"

@@ -40,7 +40,7 @@ class ObjectiveSettings(BaseModel, frozen=True, extra="forbid", strict=True):
     terms: ClassVar[tuple[str, ...]]
     """The terms of its loss."""
     figures: ClassVar[tuple[str, ...]] = ()
-    """What its metrics tell beside the loss and the accuracy of each term."""
+    """What its metrics tell beside the loss and the accuracy of each term, the highest being the best."""
     draws_tokens: ClassVar[bool] = False
     """Whether its batches need replacement_noise."""
 
@@ -90,7 +90,8 @@ class Objective(nn.Module):
 
         Args:
             figures: a line of metrics of training, well after the warm-up.
-            unigram_nats: entropy of the training tokens, the loss of a model that only knows how often words occur.
+            unigram_nats: the loss at the targets of a model that only knows how often words occur, and copies those
+                targets that are not hidden.
         """
         return {}
 

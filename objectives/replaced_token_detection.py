@@ -27,8 +27,9 @@ from encoders.config import EncoderError, narrower
 from encoders.embeddings import DisentangledEmbedding
 from encoders.encoder import Encoder, Heads
 from encoders.folder import load_encoder
-from encoders.sharing import Sharing, copy_words, share_embeddings
-from objectives.detections import FIGURES, GUESSED, HISTOGRAM_SIZE, ORIGINAL, REPLACED, figures, histogram
+from encoders.sharing import Sharing, share_embeddings, share_fresh
+from objectives import detections
+from objectives.detections import GUESSED, HISTOGRAM_SIZE, ORIGINAL, REPLACED
 from objectives.masking import NOT_A_TARGET
 from objectives.mlm import cross_entropy, label_weights, num_targets
 from objectives.objective import Batch, Loss, Objective, ObjectiveSettings
@@ -41,15 +42,16 @@ class ReplacedTokenDetectionSettings(ObjectiveSettings, frozen=True, extra="forb
 
     heads: ClassVar[Mapping[str, Heads]] = {"model": "replaced_tokens", "generator": "tokens"}
     terms: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
-    figures: ClassVar[tuple[str, ...]] = FIGURES
+    figures: ClassVar[tuple[str, ...]] = detections.FIGURES
     draws_tokens: ClassVar[bool] = True
 
     name: Literal["replaced_token_detection"] = "replaced_token_detection"
     generator_fraction: float = Field(0.25, gt=0.0, le=1.0)
     """Hidden size, heads and feed-forward width of the generator as a share of the discriminator's, rounded to whole
-    heads (ELECTRA: 1/4 for small and large, 1/3 for base)."""
+    heads (ELECTRA: 1/4 for small and large, 1/3 for base). Not looked at where generator_from names a folder."""
     generator_num_hidden_layers: int | None = Field(default=None, ge=1)
-    """Layers of the generator; null: as many as the discriminator has (ELECTRA; DeBERTaV3: half as many)."""
+    """Layers of the generator; null: as many as the discriminator has (ELECTRA; DeBERTaV3: half as many). Not
+    looked at where generator_from names a folder."""
     generator_from: str | None = Field(default=None, min_length=1)
     """Folder of a masked language model that the generator starts from, with its sizes but as many learnt positions as
     the discriminator has, repeated where it has fewer; null: fresh weights. What both share has the encoder's
@@ -95,8 +97,7 @@ class ReplacedTokenDetectionSettings(ObjectiveSettings, frozen=True, extra="forb
                 num_hidden_layers=self.generator_num_hidden_layers,
             )
             generator = build_encoder(config, heads="tokens", attention=attention)
-            if self.sharing == "gradient_disentangled":
-                copy_words(generator, encoder)  # so that the residual starts at zero
+            share_fresh(generator, encoder, self.sharing)
         return self.restore({"model": encoder, "generator": generator})
 
     def restore(self, networks: Mapping[str, Encoder]) -> "ReplacedTokenDetection":
@@ -122,6 +123,7 @@ class ReplacedTokenDetection(Objective):
             {"discriminator": HISTOGRAM_SIZE},
         )
         self.generator, self.temperature = generator, settings.temperature
+        _check_vocabularies(generator, discriminator)
         share_embeddings(generator, discriminator, settings.sharing)
 
     def forward(self, batch: Batch) -> dict[str, Loss]:
@@ -152,14 +154,14 @@ class ReplacedTokenDetection(Objective):
             total=functional.binary_cross_entropy_with_logits(logits, is_replaced.float(), reduction="sum"),
             count=is_token.sum(),
             correct=((logits.detach() >= 0) == is_replaced).sum(),
-            histogram=histogram(logits.detach(), kinds),
+            histogram=detections.histogram(logits.detach(), kinds),
         )
 
     def count(self, batch: Batch) -> dict[str, int]:
         return {"generator": num_targets(batch), "discriminator": int(batch["attention_mask"].sum())}
 
     def figures(self, term: str, histogram: Tensor) -> dict[str, float]:
-        return figures(histogram)
+        return detections.figures(histogram)
 
     def complaints(self, figures: Mapping[str, float | int | None], *, unigram_nats: float) -> dict[str, str]:
         return complaints(figures, unigram_nats=unigram_nats)
@@ -177,3 +179,12 @@ class ReplacedTokenDetection(Objective):
     def load_own_state(self, state: Mapping[str, Tensor]) -> None:
         if state:
             cast(nn.Parameter, self.encoder.word_embeddings.residual).copy_(state["residual"])
+
+
+def _check_vocabularies(generator: Encoder, discriminator: Encoder) -> None:
+    sizes = [encoder.model.config.vocab_size for encoder in (generator, discriminator)]
+    if sizes[0] > sizes[1]:
+        raise EncoderError(
+            f"the generator has {sizes[0]} words and the discriminator {sizes[1]}, expected no more than that, as its "
+            "draws are what the discriminator reads. Name another folder as objective.generator_from."
+        )

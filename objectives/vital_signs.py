@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-_ABOVE_UNIGRAM = 0.05  # nats: a generator this near to the unigram entropy has learnt no context
+_NEAR = 0.05  # nats: a generator this near to what the frequencies of words give has learnt no context
 _FEWEST_REPLACED = 0.15
 _FEWEST_FOUND = 0.02
 _LEAST_AUC = 0.55
@@ -13,12 +13,12 @@ def complaints(figures: Mapping[str, float | int | None], *, unigram_nats: float
 
     Args:
         figures: a line of metrics of training, well after the warm-up.
-        unigram_nats: entropy of the training tokens.
+        unigram_nats: the generator's loss if it only knew how often words occur, and copied what is not hidden.
     """
     found = {}
     generator, replaced = figures.get("loss/generator_nats"), figures.get("replaced_ratio")
     recall, auc = figures.get("recall/discriminator"), figures.get("auc/discriminator")
-    if generator is not None and generator > unigram_nats - _ABOVE_UNIGRAM:
+    if generator is not None and generator > unigram_nats - _NEAR:
         found["dead generator"] = (
             f"the generator's loss is {generator:.2f} nats, no better than how often words occur ({unigram_nats:.2f}): "
             "what it puts in is random, and easy to tell. It may need a higher optimizer.learning_rate, more steps (a "

@@ -23,12 +23,12 @@ license_name: {{ (license or "unknown") | tojson }}
 # {{ recipe.name }}
 
 {% if heads == "replaced_tokens" %}
-A {{ architecture }} encoder, the discriminator of the objective `{{ recipe.objective.name }}`, pretrained by clozekit.
+A pretrained {{ architecture }} encoder, the discriminator of the objective `{{ recipe.objective.name }}`, by clozekit.
 {% elif network == "generator" %}
-A {{ architecture }} encoder, the generator of the objective `{{ recipe.objective.name }}`, pretrained by clozekit: a
+A pretrained {{ architecture }} encoder, the generator of the objective `{{ recipe.objective.name }}`, by clozekit: a
 masked language model that is smaller than the discriminator beside it, which is the model to use for all else.
 {% else %}
-A {{ architecture }} encoder pretrained by clozekit with the objective `{{ recipe.objective.name }}`.
+A pretrained {{ architecture }} encoder, trained by clozekit with the objective `{{ recipe.objective.name }}`.
 {% endif %}
 
 | | |
@@ -108,7 +108,7 @@ def write_card(folder: Path, network: str, recipe: Recipe, store: TokenStore, pr
     )
     architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     train = store.train
-    fence = "`" * (2 + max(map(len, re.findall("`+|$", recipe.to_yaml()))))  # longer than any in the recipe
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+|$", recipe.to_yaml()))))  # longer than any in the recipe
     text = environment.from_string(_TEMPLATE).render(
         recipe=recipe,
         network=network,

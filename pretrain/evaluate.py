@@ -63,8 +63,7 @@ def evaluate(path: Path, recipe_path: Path | None, overrides: Sequence[str] = ()
     if lost:
         raise EncoderError(
             f"{path} lacks {', '.join(lost[:4])}, expected a model with a masked-language-modelling head. Name "
-            "a folder that was saved with one, such as a run's model folder; a discriminator has none and is scored "
-            "with its generator: name the run."
+            "a folder that was saved with one; a discriminator has none and is scored with its generator: name the run."
         )
     for name, encoder in objective.networks.items():
         check_folder(scored.folders[name], encoder, store, recipe.examples.max_seq_length)
@@ -94,7 +93,8 @@ def _find(path: Path, recipe_path: Path | None, overrides: Sequence[str]) -> Sco
         raise RecipeError(f"{path} is a plain model folder, which says nothing of a corpus. Add --recipe RECIPE.")
     recipe = read_recipe(recipe_path or own, overrides)
     if own.exists():
-        recipe = recipe.model_copy(update={"objective": read_recipe(own).objective})
+        if recipe_path is not None:
+            recipe = recipe.model_copy(update={"objective": read_recipe(own).objective})
         folders = saved_networks(recipe, path)
     else:
         folders = {"model": path}

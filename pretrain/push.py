@@ -38,6 +38,11 @@ def push(run: Path, repo: str, *, private: bool, api: HfApi) -> str:
         EncoderError: the run has no finished model, or the hub refuses.
     """
     model = run if (run / "config.json").exists() else run / "model"
+    if (run / "progress.json").exists():
+        raise EncoderError(
+            f"{run} is a checkpoint, expected a run with a finished model or one of its model folders. Let the run end "
+            "before you push it."
+        )
     if not (model / "config.json").exists():
         raise EncoderError(f"{run} has no finished model, expected {model}. Let the run end before you push it.")
     try:

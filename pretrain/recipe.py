@@ -108,7 +108,8 @@ class Checkpoint(BaseModel, frozen=True, extra="forbid", strict=True):
     keep: int = Field(default=2, ge=1)
     """Newest checkpoints that are kept."""
     best: str | None = None
-    """Evaluation metric, such as eval/mlm_nats, whose best checkpoint is kept as well; null: none."""
+    """Evaluation metric, such as eval/mlm_nats, whose best checkpoint is kept as well; null: none. A discriminator's
+    figures fall as its generator gets better, so they are no measure of progress along a run."""
 
 
 class Log(BaseModel, frozen=True, extra="forbid", strict=True):

@@ -75,18 +75,17 @@ def _heads_problems(encoder: Any) -> Iterator[Problem]:
 def _detection_problems(objective: Any, encoder: Any) -> Iterator[Problem]:
     if not isinstance(objective, ReplacedTokenDetectionSettings):
         return
-    if type(encoder) is Bert:
+    if getattr(encoder, "name", None) == "bert":
         yield Problem(
             "encoder.name",
             "got bert with objective replaced_token_detection, expected electra or modernbert; "
             "name electra is the same body (embedding_size left out is hidden_size)",
         )
-    if objective.generator_from and not isinstance(encoder, EncoderFolder) and objective.sharing in ("all", "word"):
+    if objective.generator_from and encoder and not isinstance(encoder, EncoderFolder) and objective.sharing != "none":
         yield Problem(
             "objective.generator_from",
             f"got a folder with sharing {objective.sharing} beside a fresh encoder, whose words would replace the "
-            "folder's, expected encoder: {from: FOLDER} as well; set that, or objective.sharing to "
-            "gradient_disentangled or none",
+            "folder's, expected encoder: {from: FOLDER} as well; set that, or objective.sharing to none",
         )
     is_narrower = objective.generator_from is None and objective.generator_fraction < 1.0
     if isinstance(encoder, ModernBert) and is_narrower and objective.sharing != "none":

@@ -144,7 +144,8 @@ class Run:
         self.checkpoints = Checkpoints(recipe.run_dir)
         self.evaluation: dict[str, float] = {}
         """Held-out metrics of the step that is done, if it was evaluated."""
-        self.health = Health(loop.objective, store.train)
+        hidden_ratio = recipe.masking.mask_replace_prob + recipe.masking.random_replace_prob
+        self.health = Health(loop.objective, store.train, hidden_ratio=hidden_ratio)
         self.log: MetricsLog | None = processes.on_main(self._open_log)
 
     def _open_log(self) -> MetricsLog:

@@ -237,6 +237,11 @@ def test_a_run_that_has_not_ended_is_not_pushed(tmp_path: Path) -> None:
     hub: Any = _Hub()
     with pytest.raises(EncoderError, match=r"has no finished model, expected .*model\. Let the run end"):
         push.push(tmp_path, "me/mine", private=False, api=hub)
+    (tmp_path / "progress.json").write_text("{}")
+    with pytest.raises(
+        EncoderError, match=r"is a checkpoint, expected a run with a finished model .*\. Let the run end"
+    ):
+        push.push(tmp_path, "me/mine", private=False, api=hub)
     assert hub.asked == []
 
 

@@ -113,3 +113,14 @@ def test_a_bert_with_another_activation_is_refused(vocabulary: Vocabulary, tmp_p
         EncoderError, match=r"has the activation relu, expected gelu, which is ELECTRA's\. Start from another folder"
     ):
         _as_electra(tmp_path, heads)
+
+
+@every_question
+def test_a_bert_with_an_output_layer_of_its_own_is_refused(
+    vocabulary: Vocabulary, tmp_path: Path, heads: Heads
+) -> None:
+    bert = small_encoder("bert", vocabulary)
+    bert.model.config.tie_word_embeddings = False
+    bert.save(tmp_path)
+    with pytest.raises(EncoderError, match=r"output layer of its own, expected one that is tied.*another folder"):
+        _as_electra(tmp_path, heads)

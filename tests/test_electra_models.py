@@ -406,9 +406,16 @@ def test_folders_that_do_not_fit_are_refused(
     refused = {
         (f"encoder={{from: {electra / 'model'}}}", other_words): vocabulary,
         (f"objective.generator_from={electra / 'generator'}", other_words, "objective.sharing=none"): vocabulary,
-        (f"objective.generator_from={bert_folder}", "objective.sharing=gradient_disentangled"): (
-            r"sharing gradient_disentangled needs two word tables of one size, got \(200, 16\)"
-        ),
+        (
+            f"encoder={{from: {electra / 'model'}}}",
+            f"objective.generator_from={bert_folder}",
+            "objective.sharing=gradient_disentangled",
+        ): r"sharing gradient_disentangled needs two word tables of one size, got \(200, 16\)",
+        (
+            f"encoder={{from: {modernbert / 'model'}}}",
+            "objective.sharing=gradient_disentangled",
+            "objective.generator_fraction=0.5",
+        ): r"sharing gradient_disentangled needs two word tables of one size, got \(200, 32\) .*\(200, 16\)",
         (f"objective.generator_from={electra / 'model'}x", "objective.sharing=none"): r"x is not a transformers model",
         (
             f"objective.generator_from={electra / 'model'}",

@@ -11,7 +11,10 @@ from pretrain.recipe import SECTIONS, Recipe, read_recipe
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
     path
-    for path in (ROOT / "README.md", ROOT / "DATA.md", ROOT / "recipes" / "README.md", ROOT / "CONTRIBUTING.md")
+    for path in (
+        *(ROOT / f"{name}.md" for name in ("README", "DATA", "ELECTRA", "CONTRIBUTING")),
+        ROOT / "recipes" / "README.md",
+    )
     if path.exists()
 ]
 KEYS = {

@@ -147,12 +147,11 @@ BETWEEN_SECTIONS = {
     "objective.generator_num_hidden_layers, or set objective.sharing to none",
     (DETECTION, "encoder.name=electra", "objective.generator_from=runs/x/generator", "checkpoint.best=null"): (
         "objective.generator_from: got a folder with sharing all beside a fresh encoder, whose words would replace the "
-        "folder's, expected encoder: {from: FOLDER} as well; set that, or objective.sharing to gradient_disentangled "
-        "or none"
+        "folder's, expected encoder: {from: FOLDER} as well; set that, or objective.sharing to none"
     ),
     (DETECTION, "encoder.name=electra"): "checkpoint.best: got 'eval/mlm_nats' (text), expected what objective "
     "replaced_token_detection reports: eval/generator_nats, eval/accuracy/generator, eval/discriminator_nats, "
-    "eval/accuracy/discriminator, eval/replaced_ratio, eval/precision/discriminator, eval/recall/discriminator, "
+    "eval/accuracy/discriminator, eval/precision/discriminator, eval/recall/discriminator, "
     "eval/auc/discriminator",
     (DETECTION, "encoder.name=electra", "checkpoint.best=eval/auc"): "checkpoint.best: got 'eval/auc' (text), "
     "expected what objective replaced_token_detection reports: ",

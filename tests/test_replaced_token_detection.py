@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from encoders.building import build_encoder
-from encoders.config import ENCODERS, SpecialIds
+from encoders.config import ENCODERS, EncoderError, SpecialIds
 from encoders.embeddings import folded_state
 from encoders.encoder import Encoder
 from encoders.sharing import Sharing
@@ -393,3 +393,12 @@ def test_the_terms_have_the_weights_asked_for() -> None:
 def test_settings_without_a_meaning_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=field):
         ReplacedTokenDetectionSettings(**{field: value})
+
+
+def test_a_generator_with_words_that_the_discriminator_does_not_know_is_refused() -> None:
+    objective = _objective(sharing="none")
+    objective.generator.model.config.vocab_size += 1
+    with pytest.raises(
+        EncoderError, match=r"generator has \d+ words and the discriminator \d+, expected .*generator_from"
+    ):
+        ReplacedTokenDetection(objective.generator, objective.encoder, ReplacedTokenDetectionSettings(sharing="none"))

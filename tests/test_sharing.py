@@ -14,7 +14,7 @@ from encoders.config import EncoderError, narrower
 from encoders.embeddings import DisentangledEmbedding
 from encoders.encoder import Encoder
 from encoders.folder import load_encoder
-from encoders.sharing import Sharing, copy_words, share_embeddings
+from encoders.sharing import Sharing, share_embeddings, share_fresh
 from tests.small_encoders import DETECTION_HEADS, all_logits, drawn_batch, small_config, small_encoder, weights_of
 from tokenization.vocabulary import Vocabulary
 
@@ -188,7 +188,7 @@ def test_the_residual_starts_at_zero_where_words_were_copied(vocabulary: Vocabul
     generator, discriminator = _encoders(pair, vocabulary)
     own = discriminator.word_embeddings.weight.detach().clone()
     logits = all_logits(discriminator, drawn_batch(vocabulary), "replaced_tokens")
-    copy_words(generator, discriminator)
+    share_fresh(generator, discriminator, "gradient_disentangled")
     share_embeddings(generator, discriminator, "gradient_disentangled")
     assert not discriminator.word_embeddings.residual.any()
     assert torch.equal(discriminator.word_embeddings.weight, own)
