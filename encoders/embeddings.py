@@ -11,7 +11,10 @@ from transformers import PreTrainedModel
 
 
 class DisentangledEmbedding(nn.Module):
-    """A word table that is another's, with no gradient to it, plus a residual of its own."""
+    """A word table that is another's, with no gradient to it, plus a residual of its own.
+
+    Copies and moves of a module that holds the other as well keep the two together; those of this one alone do not.
+    """
 
     def __init__(self, table: nn.Embedding, residual: Tensor) -> None:
         """

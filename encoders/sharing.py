@@ -55,11 +55,11 @@ def copy_words(target: Encoder, source: Encoder) -> None:
 
 
 def _check_sizes(theirs: nn.Module, ours: nn.Module) -> None:
-    sizes = [{name: tuple(value.shape) for name, value in each.named_parameters()} for each in (ours, theirs)]
-    for name, size in sizes[0].items():
-        if size != sizes[1].get(name):
+    sizes = {name: tuple(value.shape) for name, value in theirs.named_parameters()}
+    for name, value in ours.named_parameters():
+        if tuple(value.shape) != sizes.get(name):
             raise EncoderError(
-                f"objective.sharing all needs embeddings of one size, got {size} for the discriminator's {name} and "
-                f"{sizes[1].get(name)} for the generator's. Set objective.sharing to word, or name another folder as "
-                "objective.generator_from."
+                f"objective.sharing all needs embeddings of one size, got {tuple(value.shape)} for the discriminator's "
+                f"{name} and {sizes.get(name)} for the generator's. Set objective.sharing to word, or name another "
+                "folder as objective.generator_from."
             )

@@ -82,11 +82,12 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None
     Args:
         weights: (M,) float32 by which each target's loss is multiplied; they add up to the count. None: all 1.
     """
-    right = logits.detach().argmax(dim=-1) == targets
+    exact = logits.float()  # for the largest as well, which is found several times faster than in bfloat16
+    right = exact.detach().argmax(dim=-1) == targets
     if weights is None:
-        total = functional.cross_entropy(logits.float(), targets, reduction="sum")
+        total = functional.cross_entropy(exact, targets, reduction="sum")
         return Loss(total=total, count=targets.new_tensor(targets.numel()), correct=right.sum())
-    losses = functional.cross_entropy(logits.float(), targets, reduction="none")
+    losses = functional.cross_entropy(exact, targets, reduction="none")
     return Loss(
         total=(losses * weights).sum(),
         count=weights.sum(dtype=torch.float64).long(),

@@ -4,10 +4,11 @@ A small generator is trained on masked language modelling; tokens drawn from its
 and the discriminator, which the run is for, tells for every token whether it was replaced. A guess that is right counts
 as original. The generator gets no gradient from the discriminator but through embeddings that both share.
 
-Differs from the reference code: positions are drawn without replacement unless masking.name is electra_reference, and
-each term is divided by the counts of the whole batch instead of each micro-batch. The losses are those of transformers'
-ElectraForMaskedLM and ElectraForPreTraining; on ModernBERT bodies, those of ModernBertForMaskedLM and a
-ModernBertForTokenClassification with one label.
+Differs from the reference code: positions are drawn without replacement unless masking.name is electra_reference, even
+then a position gets one guess (the reference code draws one each time that it is masked, and writes the mean of their
+ids, an unrelated word), and each term is divided by the counts of the whole batch instead of each micro-batch. The
+losses are those of transformers' ElectraForMaskedLM and ElectraForPreTraining; on ModernBERT bodies, those of
+ModernBertForMaskedLM and a ModernBertForTokenClassification with one label.
 """
 
 # B rows, L tokens per row, M targets in the batch, N positions that are not padding, V vocabulary
@@ -51,7 +52,8 @@ class ReplacedTokenDetectionSettings(ObjectiveSettings, frozen=True, extra="forb
     """Layers of the generator; null: as many as the discriminator has (ELECTRA; DeBERTaV3: half as many)."""
     generator_from: str | None = Field(default=None, min_length=1)
     """Folder of a masked language model that the generator starts from, with its sizes but as many learnt positions as
-    the discriminator has, repeated where it has fewer; null: fresh weights."""
+    the discriminator has, repeated where it has fewer; null: fresh weights. What both share has the encoder's
+    values."""
     sharing: Sharing = "all"
     """What both share: all embeddings (ELECTRA), the word table, the word table with disentangled gradients
     (DeBERTaV3), or none."""
@@ -67,7 +69,7 @@ class ReplacedTokenDetectionSettings(ObjectiveSettings, frozen=True, extra="forb
         return {"generator": self.generator_from} if self.generator_from else {}
 
     def build(self, encoder: Encoder) -> "ReplacedTokenDetection":
-        """Around a discriminator, with a generator that starts with its words.
+        """Around a discriminator, with a generator that starts with the words that both share.
 
         Raises:
             EncoderError: the embeddings of the two cannot be shared, or generator_from is no folder of such a model.

@@ -7,7 +7,7 @@ from objectives.objective import Objective
 from pretrain.metrics import Metrics
 from tokenization.store import TokenSplit
 
-_SETTLED = 0.1
+_SETTLED = 0.2
 """Share of a run before which nothing is wrong yet: every model knows little at first."""
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from encoders.config import Bert, ModernBert
+from encoders.config import Bert, EncoderFolder, ModernBert
 from objectives.masking import ElectraReferenceMasking
 from objectives.masks.rates import RunSchedule, Uniform
 from objectives.replaced_token_detection import ReplacedTokenDetectionSettings
@@ -80,6 +80,13 @@ def _detection_problems(objective: Any, encoder: Any) -> Iterator[Problem]:
             "encoder.name",
             "got bert with objective replaced_token_detection, expected electra or modernbert; "
             "name electra is the same body (embedding_size left out is hidden_size)",
+        )
+    if objective.generator_from and not isinstance(encoder, EncoderFolder) and objective.sharing in ("all", "word"):
+        yield Problem(
+            "objective.generator_from",
+            f"got a folder with sharing {objective.sharing} beside a fresh encoder, whose words would replace the "
+            "folder's, expected encoder: {from: FOLDER} as well; set that, or objective.sharing to "
+            "gradient_disentangled or none",
         )
     is_narrower = objective.generator_from is None and objective.generator_fraction < 1.0
     if isinstance(encoder, ModernBert) and is_narrower and objective.sharing != "none":

@@ -238,3 +238,55 @@ def test_in_order_gives_every_example_of_an_epoch_once(examples: Examples, world
     assert sum(num_tokens(batch) for batch in batches) == num_tokens(whole)
     labels = torch.cat([batch["labels"][batch["labels"] != -100] for batch in batches])
     assert torch.equal(labels, whole["labels"][whole["labels"] != -100])
+
+
+# Noise for objectives that draw tokens -------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=CUTTINGS)
+def with_noise(request: pytest.FixtureRequest, make_corpus: MakeSplit, vocabulary: Vocabulary) -> Examples:
+    split = make_corpus(12, sentences=(4, 10), words=(3, 12))
+    return Examples(split, vocabulary, cutting=CUTTINGS[request.param], masking=TokenMasking(), seed=3, with_noise=True)
+
+
+def _noise(examples: Examples, epochs: Sequence[int], indices: Sequence[int]) -> torch.Tensor:
+    return examples.batch(Selection(np.array(epochs), np.array(indices)))["replacement_noise"]
+
+
+def test_noise_is_uniform_in_0_to_1_and_comes_only_where_it_is_asked_for(
+    with_noise: Examples, examples: Examples
+) -> None:
+    noise = _noise(with_noise, [0] * 8, range(8))
+    assert noise.shape == (8, 32) and noise.dtype == torch.float64
+    assert (noise >= 0).all() and (noise < 1).all() and len(noise.unique()) == 8 * 32
+    assert abs(float(noise.mean()) - 0.5) < 4 * (1 / 12 / noise.numel()) ** 0.5
+    batch = with_noise.batch(Selection(np.zeros(8, dtype=np.int64), np.arange(8)))
+    assert batch.keys() - examples.batch(Selection(np.zeros(8, dtype=np.int64), np.arange(8))).keys() == {
+        "replacement_noise"
+    }
+
+
+def test_the_noise_of_a_token_is_the_same_in_any_batch_order_and_share_of_the_run(with_noise: Examples) -> None:
+    whole = _noise(with_noise, [1] * 9, range(9))
+    order = [4, 0, 8, 2]
+    assert torch.equal(_noise(with_noise, [1] * 4, order), whole[order])
+    assert torch.equal(_noise(with_noise, [0, 1, 1], [5, 5, 7])[1:], whole[[5, 7]])  # a batch across two epochs
+    selection = Selection(np.full(9, 1), np.arange(9))
+    assert torch.equal(with_noise.batch(selection, share=0.9)["replacement_noise"], whole)
+    cut = [trimmed(with_noise.batch(part))["replacement_noise"] for part in selection.cut(2)]
+    for part, rows in zip(cut, whole.split(2), strict=True):
+        assert torch.equal(part, rows[:, : part.shape[1]])
+
+
+def test_noise_differs_by_epoch_seed_row_and_position_and_from_the_draws_of_the_masks(
+    with_noise: Examples, vocabulary: Vocabulary
+) -> None:
+    other = Examples(
+        with_noise.split, vocabulary, cutting=with_noise.cutting, masking=TokenMasking(), seed=4, with_noise=True
+    )
+    noise = torch.stack([_noise(with_noise, [0] * 8, range(8)), _noise(with_noise, [1] * 8, range(8))])
+    noise = torch.cat([noise, _noise(other, [0] * 8, range(8))[None]])
+    assert len(noise.unique()) == noise.numel()
+    # Targets are those with the least draws: with the same draws, guesses would be of the first words alone.
+    is_target = with_noise.batch(Selection(np.zeros(8, dtype=np.int64), np.arange(8)))["labels"] != -100
+    assert float(noise[0][is_target].max()) > 0.6

@@ -12,8 +12,11 @@ import torch
 from transformers import BertForMaskedLM, BertForPreTraining, ModernBertForMaskedLM
 
 from encoders.building import build_encoder
-from encoders.config import ENCODERS, SpecialIds
+from encoders.config import ENCODERS, EncoderError, SpecialIds
+from encoders.families import FAMILIES
 from objectives import OBJECTIVES
+from objectives.detections import NUM_BINS, ORIGINAL
+from objectives.draws import Key, uniforms
 from objectives.examples import EXAMPLES
 from objectives.masking import NOT_A_TARGET, TokenMasking
 from objectives.mlm import cross_entropy
@@ -22,9 +25,25 @@ from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 
 MakeCorpus = Callable[..., TokenSplit]
-SIZES: dict[str, dict[str, Any]] = {"bert": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}
+_NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+SIZES: dict[str, dict[str, Any]] = {"bert": _NO_DROPOUT, "electra": {**_NO_DROPOUT, "embedding_size": 24}}
 """Fields that a family asks for besides those that all have."""
-every_pairing = pytest.mark.parametrize(("name", "family"), list(itertools.product(OBJECTIVES, ENCODERS)))
+SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
+    ("replaced_token_detection", "electra"): {"generator_fraction": 0.5},
+    ("replaced_token_detection", "modernbert"): {"generator_fraction": 0.5, "sharing": "none"},
+}
+"""Settings that a pairing asks for."""
+
+
+def _is_able(name: str, family: str) -> bool:
+    """Whether transformers has classes of a family with the heads that an objective asks of its networks."""
+    return FAMILIES[family].model_classes.keys() >= set(OBJECTIVES[name].heads.values())  # type: ignore[attr-defined]
+
+
+every_pairing = pytest.mark.parametrize(
+    ("name", "family"),
+    [(name, family) for name, family in itertools.product(OBJECTIVES, ENCODERS) if _is_able(name, family)],
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +65,7 @@ def batches(vocabulary: Vocabulary, make_corpus: MakeCorpus) -> dict[str, Batch]
             "next_sentence_label": rows.next_sentence_label,
             "sentence_order_label": rows.sentence_order_label,
         }
+        arrays["replacement_noise"] = uniforms(Key(0, 0, "replacement"), indices[:, None], np.arange(40)[None, :])
         made[name] = {key: torch.from_numpy(value) for key, value in arrays.items() if value is not None}
         assert plan.lengths is None or not made[name]["attention_mask"].all()
     return made
@@ -67,7 +87,7 @@ def _build(name: str, family: str, vocabulary: Vocabulary, **settings: Any) -> O
     fields = {"num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 48}
     sizes = ENCODERS[family].model_validate({**fields, "max_position_embeddings": 64, **SIZES.get(family, {})})
     ids = SpecialIds(vocabulary.size, pad_id=vocabulary.pad_id, cls_id=vocabulary.cls_id, sep_id=vocabulary.sep_id)
-    chosen = OBJECTIVES[name](**settings)
+    chosen = OBJECTIVES[name](**SETTINGS.get((name, family), {}), **settings)
     encoder = build_encoder(
         sizes.config(ids),  # type: ignore[attr-defined]
         heads=chosen.heads["model"],  # type: ignore[attr-defined]
@@ -92,8 +112,21 @@ def _gradient(objective: Objective) -> dict[str, torch.Tensor]:
     }
 
 
+def _masked_term(name: str) -> str:
+    """The term over the targets, which is the first that an objective names."""
+    term: str = OBJECTIVES[name].terms[0]  # type: ignore[attr-defined]
+    return term
+
+
 def _take(batch: Batch, part: slice) -> Batch:
     return {name: value[part] for name, value in batch.items()}
+
+
+def test_the_one_pairing_that_is_left_out_is_refused_with_a_way_on(vocabulary: Vocabulary) -> None:
+    left_out = [pairing for pairing in itertools.product(OBJECTIVES, ENCODERS) if not _is_able(*pairing)]
+    assert left_out == [("replaced_token_detection", "bert")]
+    with pytest.raises(EncoderError, match="bert model, which has no head for replaced tokens; expected electra or "):
+        _build("replaced_token_detection", "bert", vocabulary)
 
 
 # transformers' own loss ----------------------------------------------------------------------------------------------
@@ -128,7 +161,8 @@ def test_loss_and_gradient_are_those_of_the_transformers_class(
 def test_a_batch_can_be_fed_to_its_transformers_model_by_hand(vocabulary: Vocabulary, pairs: Batch) -> None:
     objective = _build("mlm_nsp", "bert", vocabulary)
     expected = _total(objective, objective(pairs), objective.count(pairs))
-    torch.testing.assert_close(objective.encoder.model(**pairs).loss, expected, atol=1e-5, rtol=1e-5)
+    batch = {key: value for key, value in pairs.items() if key != "replacement_noise"}
+    torch.testing.assert_close(objective.encoder.model(**batch).loss, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_order_is_judged_by_the_head_for_next_sentences(vocabulary: Vocabulary, batches: dict[str, Batch]) -> None:
@@ -180,13 +214,17 @@ def test_counts_are_known_from_the_batch_alone(
     objective, batch = _build(name, family, vocabulary), batches[cutting]
     losses, counts = objective(batch), objective.count(batch)
     assert counts == {term: int(loss.count) for term, loss in losses.items()}
-    assert counts["mlm"] == (batch["labels"] != NOT_A_TARGET).sum()
-    assert set(losses) <= set(objective.weights)
-    for loss in losses.values():
+    assert counts[_masked_term(name)] == (batch["labels"] != NOT_A_TARGET).sum()
+    assert set(losses) <= set(objective.weights) == set(OBJECTIVES[name].terms)  # type: ignore[attr-defined]
+    for term, loss in losses.items():
         assert loss.total.dtype == torch.float32
         assert loss.count.dtype == loss.correct.dtype == torch.int64
         assert loss.total.shape == loss.count.shape == loss.correct.shape == ()
         assert not loss.correct.requires_grad
+        assert (loss.histogram is None) == (term not in objective.histogram_sizes)
+        if loss.histogram is not None:
+            assert loss.histogram.shape == (objective.histogram_sizes[term],)
+            assert loss.histogram.dtype == torch.int64 and int(loss.histogram.sum()) == counts[term]
 
 
 @every_pairing
@@ -196,19 +234,24 @@ def test_micro_batches_sum_to_the_gradient_of_the_whole_batch(
     vocabulary: Vocabulary, batches: dict[str, Batch], name: str, family: str, cutting: str, cuts: list[int]
 ) -> None:
     objective, batch = _build(name, family, vocabulary), batches[cutting]
-    counts = objective.count(batch)
-    whole = _total(objective, objective(batch), counts)
+    counts, at_once = objective.count(batch), objective(batch)
+    whole = _total(objective, at_once, counts)
     whole.backward()
     expected = _gradient(objective)
     assert max(float(value.abs().max()) for value in expected.values()) > 1e-2
     objective.zero_grad()
-    total, start = 0.0, 0
+    total, start, parts = 0.0, 0, []
     for size in cuts:
-        loss = _total(objective, objective(_take(batch, slice(start, start + size))), counts)
+        parts.append(objective(_take(batch, slice(start, start + size))))
+        loss = _total(objective, parts[-1], counts)
         loss.backward()
         total, start = total + loss.item(), start + size
     assert start == len(batch["input_ids"])
     assert total == pytest.approx(whole.item(), abs=1e-5)
+    for term, loss_of_all in at_once.items():
+        assert sum(int(part[term].correct) for part in parts) == int(loss_of_all.correct)
+        if loss_of_all.histogram is not None:
+            assert torch.equal(torch.stack([part[term].histogram for part in parts]).sum(dim=0), loss_of_all.histogram)
     for key, value in _gradient(objective).items():
         torch.testing.assert_close(value, expected[key], atol=1e-5, rtol=1e-4, msg=key)
 
@@ -217,14 +260,33 @@ def test_micro_batches_sum_to_the_gradient_of_the_whole_batch(
 def test_a_batch_without_targets_gives_zero_and_a_finite_gradient(
     vocabulary: Vocabulary, batches: dict[str, Batch], name: str, family: str
 ) -> None:
-    objective = _build(name, family, vocabulary)
+    objective, term = _build(name, family, vocabulary), _masked_term(name)
     batch = batches["packed"] | {"labels": torch.full_like(batches["packed"]["labels"], NOT_A_TARGET)}
     losses = objective(batch)
-    assert {term: int(loss.count) for term, loss in losses.items()} == objective.count(batch) == {"mlm": 0}
-    assert losses["mlm"].total.item() == 0.0
-    assert int(losses["mlm"].correct) == 0
-    _total(objective, losses, objective.count(batch)).backward()
+    assert {term: int(loss.count) for term, loss in losses.items()} == objective.count(batch)
+    assert losses[term].total.item() == int(losses[term].correct) == int(losses[term].count) == 0
+    losses[term].total.backward(retain_graph=True)
     assert all((value == 0).all() for value in _gradient(objective).values())
+    if others := [loss.total for key, loss in losses.items() if key != term]:
+        torch.stack(others).sum().backward()
+        assert all(value.isfinite().all() for value in _gradient(objective).values())
+
+
+def test_where_nothing_was_masked_the_discriminator_sees_nothing_but_originals(
+    vocabulary: Vocabulary, batches: dict[str, Batch]
+) -> None:
+    objective = _build("replaced_token_detection", "electra", vocabulary)
+    batch = batches["packed"] | {"labels": torch.full_like(batches["packed"]["labels"], NOT_A_TARGET)}
+    losses, tokens = objective(batch), int(batch["attention_mask"].sum())
+    histogram = losses["discriminator"].histogram
+    assert histogram is not None
+    assert int(losses["discriminator"].count) == tokens == int(histogram.view(3, NUM_BINS)[ORIGINAL].sum())
+    _total(objective, losses, objective.count(batch)).backward()
+    generator, discriminator = (objective.networks[key] for key in ("generator", "model"))
+    theirs = set(discriminator.parameters())
+    own = [parameter for parameter in generator.parameters() if parameter not in theirs]
+    assert own and all(parameter.grad is None or (parameter.grad == 0).all() for parameter in own)
+    assert any((parameter.grad != 0).any() for parameter in theirs if parameter.grad is not None)
 
 
 @every_pairing
@@ -239,8 +301,12 @@ def test_columns_of_padding_change_neither_loss_nor_count(
     }
     assert objective.count(padded) == objective.count(fitting)
     assert set(objective.count(fitting)) == set(objective.weights)
+    losses = objective(fitting)
     for term, loss in objective(padded).items():
-        torch.testing.assert_close(loss.total, objective(fitting)[term].total, atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(loss.total, losses[term].total, atol=1e-4, rtol=1e-5)
+        assert int(loss.correct) == int(losses[term].correct)
+        if loss.histogram is not None:
+            assert torch.equal(loss.histogram, losses[term].histogram)
 
 
 @every_pairing
@@ -267,7 +333,7 @@ def test_accuracy_counts_the_targets_predicted_right() -> None:
 
 def test_accuracies_of_a_batch_are_those_of_the_transformers_logits(vocabulary: Vocabulary, pairs: Batch) -> None:
     objective = _build("mlm_nsp", "bert", vocabulary)
-    output = objective.encoder.model(**pairs)
+    output = objective.encoder.model(**{key: value for key, value in pairs.items() if key != "replacement_noise"})
     is_target = pairs["labels"] != NOT_A_TARGET
     # Half of the labels as the model would have them, so that some are right.
     predicted = output.prediction_logits.argmax(dim=-1)

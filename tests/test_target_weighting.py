@@ -13,6 +13,7 @@ from torch.nn import functional
 from encoders.building import build_encoder
 from encoders.config import ENCODERS, SpecialIds
 from objectives import OBJECTIVES
+from objectives.draws import Key, uniforms
 from objectives.masking import NOT_A_TARGET
 from objectives.mlm import MlmSettings
 from objectives.objective import Batch, Objective
@@ -39,6 +40,7 @@ def _batch(name: str, **settings: Any) -> Batch:
         "next_sentence_label": np.arange(len(rows)) % 2,
         "label_weights": masked.label_weights,
         "mlm_probability": masked.mlm_probability,
+        "replacement_noise": uniforms(Key(0, 0, "replacement"), np.arange(10)[:, None], np.arange(24)[None, :]),
     }
     return {name: torch.from_numpy(value) for name, value in arrays.items() if value is not None}
 
@@ -47,7 +49,8 @@ def _objective(settings: Any) -> Objective:
     torch.manual_seed(0)
     fields = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    sizes = ENCODERS["bert"].model_validate({**fields, **dropout, "max_position_embeddings": 32})
+    family = "electra" if "generator" in settings.heads else "bert"
+    sizes = ENCODERS[family].model_validate({**fields, **dropout, "max_position_embeddings": 32})
     ids = SpecialIds(VOCABULARY.size, pad_id=VOCABULARY.pad_id, cls_id=VOCABULARY.cls_id, sep_id=VOCABULARY.sep_id)
     config = sizes.config(ids)  # type: ignore[attr-defined]
     encoder = build_encoder(config, heads=settings.heads["model"], attention="eager")
@@ -56,7 +59,8 @@ def _objective(settings: Any) -> Objective:
 
 def _each_loss(objective: Objective, batch: Batch) -> torch.Tensor:
     """(B, L) cross-entropies, 0 where there is no target."""
-    logits = objective.encoder.token_logits(objective.encoder.hidden_states(batch))
+    network = objective.networks.get("generator", objective.encoder)
+    logits = network.token_logits(network.hidden_states(batch))
     losses = functional.cross_entropy(
         logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=NOT_A_TARGET, reduction="none"
     )
@@ -69,28 +73,30 @@ OBJECTIVES_OF_TOKENS.append(MlmSettings(target_weighting="inverse_probability"))
 
 @pytest.mark.parametrize(("settings", "name"), list(itertools.product(OBJECTIVES_OF_TOKENS, POLICIES)), ids=str)
 def test_weighted_sums_and_counts_add_up_over_any_cut_and_are_known_beforehand(settings: Any, name: str) -> None:
-    objective, batch = _objective(settings), _batch(**POLICIES[name])
-    whole = objective(batch)["mlm"]
+    objective, batch, term = _objective(settings), _batch(**POLICIES[name]), settings.terms[0]
+    whole = objective(batch)[term]
     parts = [{key: value[part] for key, value in batch.items()} for part in (slice(0, 4), slice(4, 5), slice(5, None))]
-    for field, value in zip(whole._fields, whole, strict=True):
-        torch.testing.assert_close(sum(getattr(objective(part)["mlm"], field) for part in parts), value, msg=field)
-    assert objective.count(batch)["mlm"] == int(whole.count) > 0
+    for field in ("total", "count", "correct"):
+        summed = sum(getattr(objective(part)[term], field) for part in parts)
+        torch.testing.assert_close(summed, getattr(whole, field), msg=field)
+    assert objective.count(batch)[term] == int(whole.count) > 0
     for part in parts:
-        assert objective.count(part)["mlm"] == int(objective(part)["mlm"].count)
+        assert objective.count(part)[term] == int(objective(part)[term].count)
     assert 0 <= float(whole.correct) <= float(whole.count) and whole.count.dtype == torch.int64
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_target_that_is_drawn_twice_counts_twice(name: str) -> None:
-    objective, batch = _objective(OBJECTIVES[name]()), _batch("electra_reference")
+    settings: Any = OBJECTIVES[name]()
+    objective, batch, term = _objective(settings), _batch("electra_reference"), settings.terms[0]
     weights = batch["label_weights"]
     assert (weights > 1).any()
-    loss = objective(batch)["mlm"]
+    loss = objective(batch)[term]
     torch.testing.assert_close(loss.total, (_each_loss(objective, batch) * weights).sum())
     assert int(loss.count) == int(weights.sum())
     ones = {**batch, "label_weights": (weights > 0).float()}
     plain = {key: value for key, value in batch.items() if key != "label_weights"}
-    for first, second in zip(objective(ones)["mlm"], objective(plain)["mlm"], strict=True):
+    for first, second in zip(objective(ones)[term][:3], objective(plain)[term][:3], strict=True):
         torch.testing.assert_close(first.float(), second.float())
 
 

@@ -114,13 +114,13 @@ def test_a_trouble_is_told_once_and_again_when_it_comes_back(health: Health, cap
     assert _told(caplog) == ["step 50  cough: cough is bad."]
 
 
-def test_the_first_tenth_of_a_run_is_quiet_and_what_is_wrong_then_is_told_afterwards(
+def test_the_first_fifth_of_a_run_is_quiet_and_what_is_wrong_then_is_told_afterwards(
     health: Health, stub: _Complaining, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for step, share in enumerate((0.0, 0.05, 0.0999)):
+    for step, share in enumerate((0.0, 0.1, 0.1999)):
         health.check(step, share, {"cough": 1})
     assert _told(caplog) == [] and stub.unigrams_asked == 0
-    health.check(3, 0.1, {"cough": 1})
+    health.check(3, 0.2, {"cough": 1})
     assert _told(caplog) == ["step 3  cough: cough is bad."]
 
 
