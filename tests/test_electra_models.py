@@ -398,36 +398,32 @@ def test_positions_are_extended_in_both_networks_and_stay_so_when_saved(
 
 
 def test_folders_that_do_not_fit_are_refused(
-    runs: dict[str, Finished], tiny: Tiny, detection: Detection, bert_folder: Path
+    runs: dict[str, Finished], tiny: Tiny, detection: Detection, bert_folder: Path, tmp_path: Path
 ) -> None:
     electra, modernbert = runs["electra"].run, runs["modernbert"].run
-    other_words = "tokenizer.vocab_size=180"
+    shorter = tiny(*detection["electra"], "encoder.max_position_embeddings=36")
+    save_objective(_built(shorter), prepared_store(shorter).tokenizer_path, tmp_path)
     vocabulary = r"has another vocabulary \(200 entries\) than the recipe's tokenizer \(180\).*tokenizer: \{path: "
-    refused = {
-        (f"encoder={{from: {electra / 'model'}}}", other_words): vocabulary,
-        (f"objective.generator_from={electra / 'generator'}", other_words, "objective.sharing=none"): vocabulary,
-        (
-            f"encoder={{from: {electra / 'model'}}}",
-            f"objective.generator_from={bert_folder}",
-            "objective.sharing=gradient_disentangled",
-        ): r"sharing gradient_disentangled needs two word tables of one size, got \(200, 16\)",
-        (
-            f"encoder={{from: {modernbert / 'model'}}}",
-            "objective.sharing=gradient_disentangled",
-            "objective.generator_fraction=0.5",
-        ): r"sharing gradient_disentangled needs two word tables of one size, got \(200, 32\) .*\(200, 16\)",
-        (f"objective.generator_from={electra / 'model'}x", "objective.sharing=none"): r"x is not a transformers model",
-        (
-            f"objective.generator_from={electra / 'model'}",
-            "objective.sharing=none",
-        ): r"expected a masked language model",
-        (f"encoder={{from: {electra / 'model'}}}", f"objective.generator_from={modernbert / 'generator'}"): (
-            r"sharing all needs two word tables of one size, got \(200, 16\) .*\(200, 32\)"
-        ),
+    refused: dict[tuple[Path, Path, str], str] = {
+        (electra / "model", electra / "generator", "tokenizer.vocab_size=180"): rf"/model {vocabulary}",
+        (bert_folder, electra / "generator", ""): r"sharing all needs two word tables of one size, got \(200, 32\)",
+        (electra / "model", electra / "nowhere", ""): r"nowhere is not a transformers model folder",
+        (electra / "model", electra / "model", ""): r"expected a masked language model with its head\. Name such a",
+        (tmp_path / "model", electra / "generator", ""): r"sharing all needs embeddings of one size, got \(36, 16\) .* "
+        r"and \(40, 16\) for the generator's",
+        (bert_folder, modernbert / "generator", ""): r"sharing all needs embeddings of one size, .*sharing to word",
     }
-    for overrides, text in refused.items():
+    for (folder, generator, override), text in refused.items():
         with pytest.raises(EncoderError, match=text):
-            _built(tiny(*detection["electra"], *overrides))
+            _built(
+                _further(tiny, detection, folder, f"objective.generator_from={generator}", *filter(None, [override]))
+            )
+    narrow = ("objective.sharing=gradient_disentangled", "objective.generator_fraction=0.5")
+    with pytest.raises(EncoderError, match=r"sharing gradient_disentangled needs two word tables of one size"):
+        _built(_further(tiny, detection, modernbert / "model", *narrow))
+    words = ("objective.sharing=none", f"objective.generator_from={electra / 'generator'}", "tokenizer.vocab_size=180")
+    with pytest.raises(EncoderError, match=rf"/generator {vocabulary}"):
+        _built(tiny(*detection["electra"], *words))
 
 
 # What else is asked of a run -----------------------------------------------------------------------------------------

@@ -181,7 +181,12 @@ def test_sections_that_do_not_fit_together_are_refused(path: Path, overrides: tu
         ["train.steps=101"],
         ["probes=[senses]"],
         [DETECTION, "encoder.name=electra", "checkpoint.best=eval/auc/discriminator"],
-        [DETECTION, "encoder.name=electra", "encoder.embedding_size=64", "checkpoint.best=eval/precision/discriminator"],
+        [
+            DETECTION,
+            "encoder.name=electra",
+            "encoder.embedding_size=64",
+            "checkpoint.best=eval/precision/discriminator",
+        ],
         [DETECTION, MODERNBERT, "objective.sharing=none", "checkpoint.best=null"],
         [DETECTION, MODERNBERT, "objective.generator_fraction=1.0", "checkpoint.best=eval/generator_nats"],
         [DETECTION, "encoder={from: runs/x/model}", "checkpoint.best=null"],  # a BERT's folder becomes an ELECTRA
