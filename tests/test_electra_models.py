@@ -198,7 +198,7 @@ def test_both_cards_say_what_they_are_and_their_examples_run(
             assert result.squeeze().ndim == 1 and result.numel() > 5, "a logit for every token"
         else:
             assert len(result) == 5
-    head = f"A {finished.family} encoder, the "
+    head = f"A pretrained {finished.family} encoder, the "
     assert f"{head}discriminator of the objective `replaced_token_detection`" in " ".join(cards["model"].split())
     assert f"{head}generator of the objective `replaced_token_detection`" in " ".join(cards["generator"].split())
     assert "pipeline_tag: feature-extraction\n" in cards["model"] and "has no head for masked tokens" in cards["model"]
