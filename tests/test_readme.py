@@ -96,6 +96,9 @@ def test_nothing_is_left_to_be_filled_in(text: str) -> None:
     assert re.findall(r"@@\w+@@|TODO|FIXME", text) == []
 
 
-def test_the_shortened_demo_of_continuous_integration_is_a_valid_recipe() -> None:
-    (overrides,) = re.findall(r'OVERRIDES="([^"]*)"', (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
-    assert read_recipe(ROOT / "recipes" / "demo.yaml", overrides.split()).train.steps == 12
+def test_the_shortened_demos_of_continuous_integration_are_valid_recipes() -> None:
+    text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    demos = re.findall(r'make demo (?:RECIPE=(\S+) )?OVERRIDES="([^"]*)"', text)
+    assert [recipe for recipe, _ in demos] == ["", "recipes/electra_demo.yaml"]
+    for recipe, overrides in demos:
+        assert read_recipe(ROOT / (recipe or "recipes/demo.yaml"), overrides.split()).train.steps == 12
