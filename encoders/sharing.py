@@ -1,8 +1,8 @@
 """What a generator and a discriminator share of their embeddings.
 
-Sources: ELECTRA (Clark et al. 2020, https://arxiv.org/abs/2003.10555, section 3.2) shares all of them, and its small
-models are best so; DeBERTaV3 (He et al. 2021, https://arxiv.org/abs/2111.09543, section 3.2) found that the two losses
-pull shared words apart, and disentangles their gradients.
+Sources: ELECTRA (Clark et al. 2020, https://arxiv.org/abs/2003.10555, section 3.2) shares all of them; DeBERTaV3 (He et
+al. 2021, https://arxiv.org/abs/2111.09543, section 3.2) found that the two losses pull shared words apart, and
+disentangles their gradients.
 """
 
 from typing import Literal, cast
