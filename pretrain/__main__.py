@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pretrain.commands import guarded
 from pretrain.estimate import estimate
+from pretrain.launching import Launch
 from pretrain.recipe import read_recipe
-from pretrain.run import Launch, train
+from pretrain.run import train
 from pretrain.signals import Signals
 
 

@@ -17,10 +17,11 @@ from torch.optim import Optimizer
 
 from objectives.draws import Key
 from objectives.objective import Batch, Loss, Objective
-from pretrain.batches import Examples, Position, num_tokens, trimmed
+from pretrain.batches import Examples, num_tokens, trimmed
 from pretrain.metrics import Metrics
 from pretrain.optimizer import peak_rates, set_learning_rates
 from pretrain.processes import Processes
+from pretrain.progress import Progress
 from pretrain.recipe import Recipe
 from pretrain.tally import Tally
 
@@ -29,26 +30,6 @@ logger = logging.getLogger(__name__)
 
 class TrainingError(ValueError):
     """A run that cannot go on."""
-
-
-@dataclass
-class Progress:
-    """Where a run stands; what a checkpoint's progress.json holds of it."""
-
-    step: int = 0
-    """Updates done."""
-    epoch: int = 0
-    example: int = 0
-    """Examples of this epoch that were trained on."""
-    tokens: int = 0
-    """Tokens trained on, padding not counted."""
-    elapsed_seconds: float = 0.0
-    logged_tokens: int = 0
-    logged_seconds: float = 0.0
-
-    @property
-    def position(self) -> Position:
-        return Position(self.epoch, self.example)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +96,7 @@ class Loop:
         self.tally.sums += step.sums
 
         progress.step += 1
+        progress.evaluation = {}
         progress.epoch, progress.example = behind.epoch, behind.example
         progress.tokens += agreed.tokens
         return 0

@@ -20,10 +20,11 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from pretrain.assembly import build_objective, prepared_store, training_examples
+from pretrain.launching import Launch
 from pretrain.loop import Loop, Progress
 from pretrain.processes import Processes
 from pretrain.recipe import Recipe, read_recipe
-from pretrain.run import Launch, train
+from pretrain.run import train
 from pretrain.signals import Signals
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
