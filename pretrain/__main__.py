@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start.add_argument("--resume", type=Path, metavar="PATH", help="go on from this checkpoint")
     start.add_argument("--fresh", action="store_true", help="start again, deleting the checkpoints of the run")
     options = parser.parse_intermixed_args(arguments)
-    Signals().install()  # the libraries take seconds to import, and a signal meanwhile ends the process as later ones do
+    Signals().install()  # importing the libraries takes seconds, and a signal meanwhile is one all the same
     from pretrain.commands import guarded
 
     return guarded(lambda signals: _run(options, signals))

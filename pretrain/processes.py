@@ -62,7 +62,7 @@ class Processes:
         self._hang_seconds = 60 * hang_minutes
         self._control = dist.new_group(backend="gloo", timeout=_FOREVER) if self.world_size > 1 else None
         self._notices = Notices(self.rank, self.world_size) if self.world_size > 1 else None
-        self._waits = 0
+        self._waits, self._is_waiting = 0, False
         if self._notices is not None:
             self._notices.listen()
 
@@ -86,17 +86,24 @@ class Processes:
         Raises:
             LaunchError: the launcher asked for something else than the recipe, for processes that were not started, or
                 for a way of distributing that the kit does not train.
+            ProcessesError: the others do not come.
         """
         _check_launcher()
         on_cpu = not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
         resolved = resolve_precision(mixed_precision, os.environ.get("ACCELERATE_MIXED_PRECISION"), on_cpu=on_cpu)
-        accelerator = Accelerator(
-            cpu=on_cpu,
-            mixed_precision=resolved,
-            log_with=list(trackers) or None,
-            project_dir=folder,
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(minutes=hang_minutes))],
-        )
+        try:
+            accelerator = Accelerator(
+                cpu=on_cpu,
+                mixed_precision=resolved,
+                log_with=list(trackers) or None,
+                project_dir=folder,
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(minutes=hang_minutes))],
+            )
+        except dist.DistError as error:
+            raise ProcessesError(
+                f"the other processes were not met within {hang_minutes:g} minutes ({str(error).splitlines()[0]}), "
+                f"expected WORLD_SIZE = {os.environ.get('WORLD_SIZE')} that start together. Start them all again."
+            ) from error
         if accelerator.distributed_type not in _TRAINABLE:
             raise LaunchError(
                 f"accelerate is set up for {accelerator.distributed_type.value}, expected one process, several CPU "
@@ -187,6 +194,7 @@ class Processes:
         """Wait for a collective in short naps, between which Python hears signals."""
         assert self._notices is not None
         self._waits += 1
+        self._is_waiting = True
         began, has_come, patience = time.monotonic(), False, self._hang_seconds
         pause, longest = _PAUSES
         while not work.is_completed():
@@ -204,6 +212,7 @@ class Processes:
                 )
                 patience += self._hang_seconds
         work.wait()  # raises what went wrong
+        self._is_waiting = False
 
     def _hung(self, waited: float) -> ProcessesError:
         return ProcessesError(
@@ -236,7 +245,8 @@ class Processes:
         except SystemExit as ending:
             if self._notices is not None and isinstance(ending.code, int) and ending.code in STATUS.values():
                 self._notices.leave(ending.code)
-                end_at_once(ending.code)
+                if self._is_waiting:
+                    end_at_once(ending.code)
             raise
         finally:
             self.leave()
