@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -38,8 +38,8 @@ _MANIFEST = "manifest.json"
 _PROGRESS = "progress.json"
 _WRITING, _REPLACED, _PRUNED = ".writing-", ".replaced-", ".pruned-"
 _NAME = re.compile(r"step-(\d{8,})")
-_OPTIMIZER = "optimizer.safetensors"
-_SETTINGS = "optimizer.json"
+OPTIMIZER = "optimizer.safetensors"
+"""Where state/ of a checkpoint has the optimizers' tensors."""
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 logger = logging.getLogger(__name__)
@@ -213,35 +213,32 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise _unfit(file, f"cannot be read as safetensors ({error})") from error
 
 
-def save_optimizers(optimizers: Sequence[Optimizer], module: nn.Module, folder: Path) -> None:
-    """Write the optimizers' state, each tensor by its parameter's name."""
+def optimizer_state(optimizers: Sequence[Optimizer], module: nn.Module) -> dict[str, Tensor]:
+    """A copy of the optimizers' state on the host, each tensor by its optimizer's number and its parameter's name."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-    tensors: dict[str, Tensor] = {}
-    for number, optimizer in enumerate(optimizers):
-        for parameter, state in optimizer.state.items():
-            for key, value in state.items():
-                tensors[f"{number}/{names[id(parameter)]}/{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    folder.mkdir(exist_ok=True)
-    save_file(tensors, folder / _OPTIMIZER)
-    classes = [type(optimizer).__name__ for optimizer in optimizers]
-    (folder / _SETTINGS).write_text(json.dumps({"optimizers": classes}, indent=2) + "\n", encoding="utf-8")
+    return {
+        f"{number}/{names[id(parameter)]}/{key}": torch.as_tensor(value).detach().to("cpu", copy=True).contiguous()
+        for number, optimizer in enumerate(optimizers)
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
 
 
 def load_optimizers(optimizers: Sequence[Optimizer], module: nn.Module, folder: Path) -> None:
-    """Give the optimizers the state that `save_optimizers` wrote.
+    """Give the optimizers the state that `optimizer_state` gave and a checkpoint has.
 
     Raises:
         CheckpointError: it is no safetensors, or not of these optimizers and parameters.
     """
     parameters = dict(module.named_parameters())
-    for full_name, tensor in read_tensors(folder / _OPTIMIZER).items():
+    for full_name, tensor in read_tensors(folder / OPTIMIZER).items():
         number, _, name = full_name.partition("/")
         name, _, key = name.rpartition("/")
         parameter = parameters.get(name)
         if parameter is None or tensor.shape not in (parameter.shape, ()):
-            raise _unfit(folder / _OPTIMIZER, f"has {full_name!r} of {tuple(tensor.shape)}, which no parameter has")
+            raise _unfit(folder / OPTIMIZER, f"has {full_name!r} of {tuple(tensor.shape)}, which no parameter has")
         if not number.isdecimal() or int(number) >= len(optimizers):
-            raise _unfit(folder / _OPTIMIZER, f"has {full_name!r}, but there are {len(optimizers)} optimizers")
+            raise _unfit(folder / OPTIMIZER, f"has {full_name!r}, but there are {len(optimizers)} optimizers")
         # Step counts as well: the fused optimizers keep them on the device of their parameter.
         optimizers[int(number)].state.setdefault(parameter, {})[key] = tensor.to(parameter.device)
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretrain.assembly import save_objective
-from pretrain.checkpoint import Checkpoints, read_progress, save_optimizers, verify
+from pretrain.checkpoint import Checkpoints, read_progress, verify
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe
+from pretrain.state import Snapshot
 from tests.faults import crash
 
 Fill = Callable[[Path], None]
@@ -160,12 +160,7 @@ def fill(tiny: Callable[..., Recipe], make_loop: Callable[[Recipe], Loop]) -> Fi
     loop, store = make_loop(recipe), prepared_store(recipe)
     loop.step(0)
 
-    def write(folder: Path) -> None:
-        save_objective(loop.objective, store.tokenizer_path, folder)
-        save_optimizers(loop.optimizers, loop.objective, folder / "state")
-        (folder / "progress.json").write_text("{}")
-
-    return write
+    return Snapshot.of(loop, store).write
 
 
 def test_wherever_the_save_of_a_real_model_is_killed_its_weights_can_be_loaded(tmp_path: Path, fill: Fill) -> None:

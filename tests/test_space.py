@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from objectives import OBJECTIVES
-from pretrain.assembly import prepared_store, save_objective
-from pretrain.checkpoint import CheckpointError, Checkpoints, save_optimizers
+from pretrain.assembly import prepared_store
+from pretrain.checkpoint import CheckpointError, Checkpoints
 from pretrain.loop import Loop
 from pretrain.optimizer import OPTIMIZERS
 from pretrain.recipe import Recipe
 from pretrain.space import check_run, check_save, checkpoint_bytes, model_bytes
+from pretrain.state import Snapshot
 
 Tiny = Callable[..., Recipe]
 MakeLoop = Callable[[Recipe], Loop]
@@ -44,10 +45,9 @@ def recipe_of(tiny: Tiny, detection: dict[str, tuple[str, ...]]) -> Callable[...
 def _written(loop: Loop, folder: Path) -> tuple[int, int]:
     """Bytes of a checkpoint of a loop after a step, and of its model folders."""
     loop.step(0)
-    save_objective(loop.objective, prepared_store(loop.recipe).tokenizer_path, folder)
-    models = _size(folder) - _size(folder / "state")
-    save_optimizers(loop.optimizers, loop.objective, folder / "state")
-    return _size(folder), models
+    folder.mkdir()
+    Snapshot.of(loop, prepared_store(loop.recipe)).write(folder)
+    return _size(folder), sum(_size(folder / name) for name in loop.objective.networks)
 
 
 def _size(folder: Path) -> int:
