@@ -4,6 +4,7 @@ Every case is a folder of a whole model with one thing changed by somebody who m
 that thing were not there, or is refused in one message. Most of them hold a payload, which makes a file when it is run.
 """
 
+import base64
 import builtins
 import hashlib
 import json
@@ -181,7 +182,7 @@ CASES: dict[str, tuple[Edit, frozenset[str]]] = {
         ),
         TOKENIZER,
     ),
-    "a tokenizer file outside": (_json("tokenizer_config.json", tokenizer_file="/etc/hostname"), TOKENIZER),
+    "a tokenizer file outside": (_json("tokenizer_config.json", tokenizer_file="/etc/hostname"), NOBODY),
     "a tokenizer file that was left over": (_json("tokenizer_config.json", tokenizer_file="/nowhere/t.json"), NOBODY),
     "a pickle for a tokenizer": (_pickled("tokenizer.json"), TOKENIZER),
     "a deep tokenizer": (_text("tokenizer.json", _DEEP), TOKENIZER),
@@ -409,7 +410,9 @@ def test_a_report_shows_html_in_names_and_texts_as_text(tmp_path: Path) -> None:
     (run / "metrics.jsonl").write_text(json.dumps({"step": 1, f"loss/{SCRIPT}_nats": 1.0, "loss/mlm_nats": 2.0}) + "\n")
     progress = {"versions": {SCRIPT: SCRIPT}}
     (run / "checkpoints" / "step-00000001" / "progress.json").write_text(json.dumps(progress))
-    picture = {"file": f"{SCRIPT.replace('/', '')}.png", "caption": SCRIPT, "kind": SCRIPT, "word": SCRIPT}
+    (tmp_path / "secret").write_bytes(b"a file outside")
+    picture = {"file": f"{SCRIPT}.png", "caption": SCRIPT, "kind": SCRIPT, "word": SCRIPT}
+    outside = {**picture, "file": "../../secret"}
     scores = [
         {"measure": "m", "vectors": vectors, "word": word, "layer": 0, "value": 0.5, "low": 0.4, "high": 0.6, "n": 3}
         for vectors in (SCRIPT, "model")
@@ -418,7 +421,7 @@ def test_a_report_shows_html_in_names_and_texts_as_text(tmp_path: Path) -> None:
     model = {
         "name": SCRIPT, "path": SCRIPT, "model_type": SCRIPT, "num_layers": SCRIPT, "hidden_size": SCRIPT,
         "num_parameters": 3, "layers": [0], "best_layer": 0, "findings": [SCRIPT], "scores": scores,
-        "pictures": [picture],
+        "pictures": [picture, outside, {**outside, "file": str(tmp_path / "secret")}],
     }  # fmt: skip
     results = {
         "probe": SCRIPT, "question": SCRIPT, "measures": {"m": {"title": SCRIPT, "unit": "share"}}, "notes": [SCRIPT],
@@ -428,6 +431,7 @@ def test_a_report_shows_html_in_names_and_texts_as_text(tmp_path: Path) -> None:
     (run / "probes" / "senses.json").write_text(json.dumps(results))
     page = write_report(run).read_text(encoding="utf-8")
     assert page.count("&lt;script&gt;") > 20
+    assert base64.b64encode(b"a file outside").decode() not in page
     assert _Programs(page).found == []
     assert _Programs(SCRIPT).found == ["script", "img"]
 
