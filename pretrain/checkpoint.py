@@ -9,7 +9,7 @@ checkpoints/step-00001000/
   state/          what else resuming needs: optimizers, open sums, a residual; safetensors and JSON, no pickle
   progress.json   where the run stands
   recipe.yaml     as resolved
-  manifest.json   size and sha256 of every file, written last
+  manifest.json   size and sha256 of every file and of this list itself, written last
 
 Nothing in a checkpoint is trusted to be what was written: it is safetensors, JSON, YAML and text, none of which runs.
 """
@@ -66,8 +66,11 @@ class Checkpoints:
         return _first_valid(reversed(self.all()))
 
     def best(self, metric: str | None) -> Path | None:
-        """The valid checkpoint with the best value of an evaluation metric (losses the lowest, others the highest)."""
-        return _first_valid(_ranked(self.all(), metric))
+        """The checkpoint with the best value of an evaluation metric (losses the lowest, others the highest).
+
+        It is not verified: whether another may stand in for a damaged one is for the user to say.
+        """
+        return next(iter(_ranked(self.all(), metric)), None)
 
     def write(self, step: int, fill: Callable[[Path], None]) -> Path:
         """Write the checkpoint of a step; one of the same step is gone only once the new one is verified.
@@ -239,7 +242,7 @@ def load_optimizers(optimizers: Sequence[Optimizer], module: nn.Module, folder: 
         parameter = parameters.get(name)
         if parameter is None or tensor.shape not in (parameter.shape, ()):
             raise _unfit(folder / _OPTIMIZER, f"has {full_name!r} of {tuple(tensor.shape)}, which no parameter has")
-        if not number.isdecimal() or int(number) >= len(optimizers):
+        if number not in map(str, range(len(optimizers))):
             raise _unfit(folder / _OPTIMIZER, f"has {full_name!r}, but there are {len(optimizers)} optimizers")
         # Step counts as well: the fused optimizers keep them on the device of their parameter.
         optimizers[int(number)].state.setdefault(parameter, {})[key] = tensor.to(parameter.device)

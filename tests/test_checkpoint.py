@@ -331,16 +331,6 @@ def test_what_was_just_written_and_verified_is_not_read_again_to_prune(
     assert _steps(checkpoints) == [2]
 
 
-def test_the_best_that_is_handed_over_is_a_whole_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    for step, value in enumerate((3.0, 1.0, 2.0), start=1):
-        checkpoints.write(step, lambda folder, value=value: _fill(folder, **{"eval/mlm_nats": value}))
-    (checkpoints.folder / "step-00000002" / "weights").write_text("damaged")
-    assert checkpoints.best("eval/mlm_nats") == checkpoints.folder / "step-00000003"
-    assert "step-00000002 is damaged: weights has other content" in caplog.text
-    assert checkpoints.best("eval/nsp_nats") is None
-
-
 def test_a_copy_under_another_name_is_no_checkpoint_and_is_left_alone(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     copy = shutil.copytree(checkpoints.write(1, _fill), checkpoints.folder / "step-00000001.bak")
