@@ -9,7 +9,7 @@ checkpoints/step-00001000/
   state/          what else resuming needs: optimizers, open sums, a residual; safetensors and JSON, no pickle
   progress.json   where the run stands
   recipe.yaml     as resolved
-  manifest.json   size and sha256 of every file, written last
+  manifest.json   size and sha256 of every file and of this list itself, written last
 
 Nothing in a checkpoint is trusted to be what was written: it is safetensors, JSON, YAML and text, none of which runs.
 """
@@ -66,8 +66,11 @@ class Checkpoints:
         return _first_valid(reversed(self.all()))
 
     def best(self, metric: str | None) -> Path | None:
-        """The valid checkpoint with the best value of an evaluation metric (losses the lowest, others the highest)."""
-        return _first_valid(_ranked(self.all(), metric))
+        """The checkpoint with the best value of an evaluation metric (losses the lowest, others the highest).
+
+        It is not verified: whether another may stand in for a damaged one is for the user to say.
+        """
+        return next(iter(_ranked(self.all(), metric)), None)
 
     def write(self, step: int, fill: Callable[[Path], None]) -> Path:
         """Write the checkpoint of a step; one of the same step is gone only once the new one is verified.
@@ -142,13 +145,12 @@ def verify(path: Path) -> None:
         CheckpointError: naming every file that is missing, of another size, of other content, of another kind (a link),
             or not in the manifest.
     """
+    listed = _read_manifest(path)
     try:
-        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
-        listed: dict[str, Any] = dict(manifest["files"])
         found = _entries(path)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(path, [f"{_MANIFEST} cannot be read ({error})"]) from error
-    del found[_MANIFEST]
+    except OSError as error:
+        raise _damaged(path, [f"{error.filename} cannot be read ({error.strerror})"]) from error
+    found.pop(_MANIFEST, None)
     what = [f"{name} is not listed" for name in found if name not in listed]
     if _PROGRESS not in listed and _PROGRESS not in found:
         what.append(f"{_PROGRESS} is not listed")
@@ -237,7 +239,7 @@ def load_optimizers(optimizers: Sequence[Optimizer], module: nn.Module, folder: 
         parameter = parameters.get(name)
         if parameter is None or tensor.shape not in (parameter.shape, ()):
             raise _unfit(folder / OPTIMIZER, f"has {full_name!r} of {tuple(tensor.shape)}, which no parameter has")
-        if not number.isdecimal() or int(number) >= len(optimizers):
+        if number not in map(str, range(len(optimizers))):
             raise _unfit(folder / OPTIMIZER, f"has {full_name!r}, but there are {len(optimizers)} optimizers")
         # Step counts as well: the fused optimizers keep them on the device of their parameter.
         optimizers[int(number)].state.setdefault(parameter, {})[key] = tensor.to(parameter.device)
@@ -316,9 +318,23 @@ def _write_manifest(folder: Path) -> None:
     """Have all files on the disk, then the manifest of them."""
     sync_folder(folder)
     entries = {name: {"bytes": path.stat().st_size, "sha256": _digest(path)} for name, path in _entries(folder).items()}
-    (folder / _MANIFEST).write_text(json.dumps({"files": entries}, indent=2) + "\n", encoding="utf-8")
+    manifest = {"files": entries, "sha256": _digest_of(entries)}
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     _sync(folder / _MANIFEST)
     _sync(folder)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Size and sha256 of every file of a checkpoint, by its relative path."""
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        listed: dict[str, Any] = dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, [f"{_MANIFEST} cannot be read ({error})"]) from error
+    # Its own digest tells a damage of its own from one of a file. Earlier versions wrote none.
+    if manifest.keys() != {"files"} and manifest != {"files": listed, "sha256": _digest_of(listed)}:
+        raise _damaged(path, [f"{_MANIFEST} has other content than was written"])
+    return listed
 
 
 def _entries(folder: Path) -> dict[str, Path]:
@@ -347,6 +363,10 @@ def _difference(path: Path, expected: object) -> str | None:
 
 def _leads_out(name: str) -> bool:
     return name.startswith("/") or ".." in name.split("/") or not name.isprintable()
+
+
+def _digest_of(entries: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

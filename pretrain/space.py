@@ -20,7 +20,7 @@ from pretrain.recipe import Recipe
 
 _GB = 10**9
 _ENTRY_BYTES = 100
-"""Of a vocabulary's entry in tokenizer.json with its merge; those of BERT and ModernBERT have 15 and 72."""
+"""Of a vocabulary's entry in a tokenizer's files, rather many: small ones have 23 (WordPiece) to 68 (Unigram)."""
 _REST_BYTES = 1 << 20
 """Of a network: what its folder holds beside, the headers of the tensors, and the blocks that files round up to."""
 

@@ -288,13 +288,15 @@ def _check_files(folder: Path) -> None:
     """See to it that transformers will read safetensors and the tokenizer of this folder only.
 
     Raises:
-        ValueError: something in it names other files, or more layers than any encoder has.
+        ValueError: something in it names other files or code, or more layers than any encoder has.
     """
     if not folder.is_dir():
         return  # a hub id, whose files transformers keeps together
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if (folder / "adapter_config.json").exists() or "transformers_weights" in config:
         raise ValueError("adapter_config.json or transformers_weights names other weights")
+    if "/" in f"{config.get('_attn_implementation')} {config.get('attn_implementation')}":
+        raise ValueError("config.json asks for an attention kernel from the hub, which is code")
     layers = config.get("num_hidden_layers", 1)
     if type(layers) is not int or not 1 <= layers <= MOST_LAYERS:
         raise ValueError(f"config.json says that num_hidden_layers is {layers!r}")

@@ -25,6 +25,7 @@ _UNUSED = re.compile(r"[\[<]unused_?\d+[\]>]")
 _BERT_TYPES = ("bert", "distilbert", "electra")
 _BERT_CLASSES = tuple(f"{name}Tokenizer{kind}" for name in ("Bert", "DistilBert", "Electra") for kind in ("", "Fast"))
 _BERT_MAX_LENGTH = 512
+_LEFT_OVER = ("tokenizer_file", "special_tokens_map_file")  # of older transformers, which nothing reads any more
 _MOST_IDS = 1 << 24  # sixty times the largest vocabulary in use; arrays are made of this size
 
 
@@ -179,10 +180,9 @@ def check_tokenizer_files(folder: Path) -> None:
     """
     home = folder.resolve()
     for key, value in _read_json(folder / "tokenizer_config.json").items():
-        if not (key.endswith(("_file", "_files", "_path")) and value):
+        if key in _LEFT_OVER or not (key.endswith(("_file", "_files")) and value):
             continue
         for name in map(str, value if isinstance(value, list) else [value]):
-            # A path that is left over from where the tokenizer was made leads nowhere here, and nothing reads it.
             places = [Path(name), folder / name] if "\0" not in name else []
             if any(place.exists() and not place.resolve().is_relative_to(home) for place in places):
                 raise VocabularyError(
