@@ -1,6 +1,7 @@
 """accelerate launch -m pretrain RECIPE [section.key=value ...] [--dry-run] [--resume PATH | --fresh]"""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start.add_argument("--resume", type=Path, metavar="PATH", help="go on from this checkpoint")
     start.add_argument("--fresh", action="store_true", help="start again, deleting the checkpoints of the run")
     options = parser.parse_intermixed_args(arguments)
-    Signals().install()  # importing the libraries takes seconds, and a signal meanwhile is one all the same
+    # Importing the libraries takes seconds, and a signal meanwhile is one all the same.
+    signals = Signals(has_others=not options.dry_run and int(os.environ.get("WORLD_SIZE", "1")) > 1)
+    signals.install()
     from pretrain.commands import guarded
 
-    return guarded(lambda signals: _run(options, signals))
+    return guarded(lambda signals: _run(options, signals), signals)
 
 
 def _run(options: argparse.Namespace, signals: Signals) -> None:

@@ -41,18 +41,23 @@ MISTAKE = 2
 _THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 
-def guarded(work: Callable[[Signals], None]) -> int:
+def guarded(work: Callable[[Signals], None], signals: Signals | None = None) -> int:
     """Do a command's work and give its exit status.
 
-    0 done; 2 the user's mistake, said in one message on standard error; 143 after SIGTERM, 130 after SIGINT.
+    Args:
+        signals: that are caught already; None: they are from now on.
+
+    Returns:
+        0 done; 2 the user's mistake, said in one message on standard error; 143 after SIGTERM, 130 after SIGINT.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     disable_progress_bars()
-    signals = Signals()
-    signals.install()
+    if signals is None:
+        signals = Signals()
+        signals.install()
     try:
         work(signals)
     except USER_MISTAKES as error:

@@ -48,6 +48,7 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
             folder=recipe.run_dir,
         )
         with processes.together(), ExitStack() as held:
+            signals.met()
             processes.on_main(lambda: check_world_size(recipe, processes.world_size))
             processes.on_main(lambda: _take(recipe.run_dir, held))
             run = _assembled(recipe, launch, signals, processes)

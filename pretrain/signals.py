@@ -13,6 +13,7 @@ from typing import NoReturn
 
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}  # 128 + the signal's number, as shells report it
 _GRACE_SECONDS = 5.0
+_MEETING_SECONDS = 20.0  # torchrun kills what is still there 30 seconds after its SIGTERM
 
 
 def flags_of(status: int) -> list[float]:
@@ -44,16 +45,27 @@ class Interrupted(Exception):
 class Signals:
     """Catches the signals that ask a run to end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_others: bool = False) -> None:
+        """
+        Args:
+            has_others: other processes are to be met, and wait for this one, before it can tell them that it leaves.
+        """
         self.received = 0
         """Exit status that was asked for, 0 if none."""
-        self.deferred = False
+        self.deferred = has_others
         """Whether the loop looks at `received` itself; a second SIGINT ends the process all the same."""
+        self._is_meeting = has_others
 
     def install(self) -> None:
         """Start catching; only the main thread can."""
         for number in STATUS:
             signal.signal(number, self._handle)
+
+    def met(self) -> None:
+        """The others are met: a signal that came meanwhile takes effect, as do later ones, at once."""
+        self.deferred = self._is_meeting = False
+        if self.received:
+            raise SystemExit(self.received)
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
@@ -78,8 +90,13 @@ class Signals:
         """Python runs `_handle` between two of its instructions, and a library may wait for others for hours in one."""
         interrupts = 0
         with os.fdopen(reading, "rb", buffering=0) as pipe:
+            if self.received:
+                self._end_soon(self.received)
             while byte := pipe.read(1):
                 interrupts += byte[0] == signal.SIGINT
-                if byte[0] in STATUS and (not self.deferred or interrupts > 1):
-                    time.sleep(_GRACE_SECONDS)
-                    os._exit(STATUS[signal.Signals(byte[0])])
+                if byte[0] in STATUS and (not self.deferred or self._is_meeting or interrupts > 1):
+                    self._end_soon(STATUS[signal.Signals(byte[0])])
+
+    def _end_soon(self, status: int) -> NoReturn:
+        time.sleep(_MEETING_SECONDS if self._is_meeting else _GRACE_SECONDS)
+        os._exit(status)
