@@ -1,0 +1,137 @@
+"""What the faults share: the runs that nothing happened to, the objectives asked for, and the record of all tries."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from objectives import OBJECTIVES
+from pretrain.assembly import prepared_store, training_examples
+from pretrain.recipe import read_recipe
+from tests.faults.launches import one, two
+from tests.faults.recipes import STEPS, overrides
+from tests.faults.runs import Whole, metrics
+
+Wholes = Callable[..., Whole]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults")
+    group.addoption("--objective", choices=list(OBJECTIVES), help="hurt the runs of this objective only")
+    group.addoption("--record", type=Path, metavar="FOLDER", help="write what was tried to faults.json and faults.md")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "objective" in metafunc.fixturenames:
+        asked = metafunc.config.getoption("--objective", default=None)
+        metafunc.parametrize("objective", [asked] if asked else list(OBJECTIVES), scope="session")
+
+
+@pytest.fixture(scope="session")
+def wholes(tmp_path_factory: pytest.TempPathFactory, tiny_text: Callable[[Path], str]) -> Wholes:
+    """The uninterrupted run of an objective, made when it is first asked for."""
+    made: dict[tuple[Any, ...], Whole] = {}
+
+    def whole(objective: str, *more: str, processes: int = 1) -> Whole:
+        key = (objective, *more, processes)
+        if key not in made:
+            made[key] = _whole(tmp_path_factory.mktemp(f"{objective}-{processes}"), tiny_text, objective, more, processes)
+        return made[key]
+
+    return whole
+
+
+def _whole(
+    folder: Path, tiny_text: Callable[[Path], str], objective: str, more: tuple[str, ...], processes: int
+) -> Whole:
+    recipe, run = folder / "recipe.yaml", folder / "run"
+    recipe.write_text(tiny_text(run), encoding="utf-8")
+    settings = read_recipe(recipe, (*overrides(objective), *more))
+    recipe.write_text(settings.to_yaml(), encoding="utf-8")  # so that no launch need repeat the overrides
+    examples = training_examples(settings, prepared_store(settings))
+    arguments = (f"checkpoint.keep={STEPS}",)
+    if processes == 1:
+        with one(recipe, *arguments) as launched:
+            assert launched.until(lambda: bool(metrics(run))), launched.said
+            began = time.monotonic()
+            assert launched.wait() == 0, launched.said
+    else:
+        with two(recipe, *arguments) as ranks:
+            assert ranks[0].until(lambda: bool(metrics(run))), ranks[0].said
+            began = time.monotonic()
+            assert [rank.wait() for rank in ranks] == [0, 0], ranks[0].said + ranks[1].said
+    seconds = time.monotonic() - began
+    return Whole(recipe, run, seconds, _epoch_ends(lambda epoch: len(examples.plan(epoch)), settings.train.batch_size))
+
+
+def _epoch_ends(size: Callable[[int], int], batch_size: int) -> tuple[int, ...]:
+    ends, examples, epoch = [], 0, 0
+    while True:
+        examples += size(epoch)
+        step = -(-examples // batch_size)
+        if step >= STEPS:
+            return tuple(ends)
+        ends.append(step)
+        epoch += 1
+
+
+# What was tried ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Record what a try did: the fault, and what it hit. It stands in the record whether the try passes or fails."""
+
+    def record(fault: str, **what: Any) -> None:
+        request.node.user_properties.append(("tried", {"fault": fault, **what}))
+
+    return record
+
+
+@pytest.hookimpl
+def pytest_configure(config: pytest.Config) -> None:
+    if (folder := config.getoption("--record", default=None)) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Record(folder), "record of the faults")
+
+
+class Record:
+    """Collects the tries of all workers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.tries, self.began = folder, [], time.monotonic()
+
+    tries: list[dict[str, Any]]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and not (report.when == "setup" and report.outcome != "passed"):
+            return
+        tried = [value for name, value in report.user_properties if name == "tried"] or [{"fault": "-"}]
+        entry = {"test": report.nodeid.split("/")[-1], "outcome": report.outcome, "seconds": round(report.duration, 1)}
+        self.tries += [{**entry, **what} for what in tried]
+
+    def pytest_sessionfinish(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"minutes": round((time.monotonic() - self.began) / 60, 1), "tries": self.tries}
+        (self.folder / "faults.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (self.folder / "faults.md").write_text("\n".join(self.lines()) + "\n", encoding="utf-8")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section("what was tried")
+        for line in self.lines():
+            terminalreporter.write_line(line)
+
+    def lines(self) -> Iterator[str]:
+        """A Markdown table: a row for each objective, fault and phase."""
+        kinds: dict[tuple[str, ...], Counter[str]] = {}
+        for entry in self.tries:
+            kind = tuple(str(entry.get(name, "")) for name in ("objective", "fault", "phase"))
+            kinds.setdefault(kind, Counter())[entry["outcome"]] += 1
+        yield "| objective | fault | where | tries | as promised | failed | left out |"
+        yield "| --- | --- | --- | --- | --- | --- | --- |"
+        for kind, outcomes in sorted(kinds.items()):
+            counts = (outcomes.total(), outcomes["passed"], outcomes["failed"], outcomes["skipped"])
+            yield f"| {' | '.join(kind)} | {' | '.join(str(count) for count in counts)} |"
