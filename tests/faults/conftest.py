@@ -17,6 +17,7 @@ from tests.faults.recipes import STEPS, overrides
 from tests.faults.runs import Whole, metrics
 
 Wholes = Callable[..., Whole]
+Tried = Callable[..., dict[str, Any]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +40,9 @@ def wholes(tmp_path_factory: pytest.TempPathFactory, tiny_text: Callable[[Path],
     def whole(objective: str, *more: str, processes: int = 1) -> Whole:
         key = (objective, *more, processes)
         if key not in made:
-            made[key] = _whole(tmp_path_factory.mktemp(f"{objective}-{processes}"), tiny_text, objective, more, processes)
+            made[key] = _whole(
+                tmp_path_factory.mktemp(f"{objective}-{processes}"), tiny_text, objective, more, processes
+            )
         return made[key]
 
     return whole
@@ -83,11 +86,13 @@ def _epoch_ends(size: Callable[[int], int], batch_size: int) -> tuple[int, ...]:
 
 
 @pytest.fixture
-def tried(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Record what a try did: the fault, and what it hit. It stands in the record whether the try passes or fails."""
+def tried(request: pytest.FixtureRequest) -> Tried:
+    """Record a try: the fault, and what is added to the mapping that comes back, whether the try passes or fails."""
 
-    def record(fault: str, **what: Any) -> None:
-        request.node.user_properties.append(("tried", {"fault": fault, **what}))
+    def record(fault: str, **what: Any) -> dict[str, Any]:
+        entry = {"fault": fault, **what}
+        request.node.user_properties.append(("tried", entry))
+        return entry
 
     return record
 
@@ -129,7 +134,8 @@ class Record:
         kinds: dict[tuple[str, ...], Counter[str]] = {}
         for entry in self.tries:
             kind = tuple(str(entry.get(name, "")) for name in ("objective", "fault", "phase"))
-            kinds.setdefault(kind, Counter())[entry["outcome"]] += 1
+            outcome = {"": "passed"}.get(entry["problem"], "failed") if "problem" in entry else entry["outcome"]
+            kinds.setdefault(kind, Counter())[outcome] += 1
         yield "| objective | fault | where | tries | as promised | failed | left out |"
         yield "| --- | --- | --- | --- | --- | --- | --- |"
         for kind, outcomes in sorted(kinds.items()):

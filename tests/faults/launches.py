@@ -80,6 +80,11 @@ class Launched:
     def is_over(self) -> bool:
         return self.process.poll() is not None
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether it died of SIGKILL and did not come to an end of its own."""
+        return self.process.poll() == -signal.SIGKILL
+
     def processes(self) -> list[psutil.Process]:
         """All that this launch started and that live; torchrun's workers are in sessions of their own."""
         return [process for process in psutil.process_iter() if _environment_of(process).get(_MARK) == self._mark]
