@@ -10,11 +10,8 @@ from typing import Any
 import pytest
 
 from objectives import OBJECTIVES
-from pretrain.assembly import prepared_store, training_examples
-from pretrain.recipe import read_recipe
-from tests.faults.launches import one, two
-from tests.faults.recipes import STEPS, overrides
-from tests.faults.runs import Whole, metrics
+from tests.faults.runs import Whole
+from tests.faults.wholes import small_recipe, whole_run
 
 Wholes = Callable[..., Whole]
 Tried = Callable[..., dict[str, Any]]
@@ -34,52 +31,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def wholes(tmp_path_factory: pytest.TempPathFactory, tiny_text: Callable[[Path], str]) -> Wholes:
-    """The uninterrupted run of an objective, made when it is first asked for."""
+    """The uninterrupted run by objective, overrides and number of processes, made when it is first asked for."""
     made: dict[tuple[Any, ...], Whole] = {}
 
     def whole(objective: str, *more: str, processes: int = 1) -> Whole:
         key = (objective, *more, processes)
         if key not in made:
-            made[key] = _whole(
-                tmp_path_factory.mktemp(f"{objective}-{processes}"), tiny_text, objective, more, processes
-            )
+            folder = tmp_path_factory.mktemp(f"{objective}-{processes}")
+            made[key] = whole_run(small_recipe(folder, tiny_text, objective, *more), processes=processes)
         return made[key]
 
     return whole
-
-
-def _whole(
-    folder: Path, tiny_text: Callable[[Path], str], objective: str, more: tuple[str, ...], processes: int
-) -> Whole:
-    recipe, run = folder / "recipe.yaml", folder / "run"
-    recipe.write_text(tiny_text(run), encoding="utf-8")
-    settings = read_recipe(recipe, (*overrides(objective), *more))
-    recipe.write_text(settings.to_yaml(), encoding="utf-8")  # so that no launch need repeat the overrides
-    examples = training_examples(settings, prepared_store(settings))
-    arguments = (f"checkpoint.keep={STEPS}",)
-    if processes == 1:
-        with one(recipe, *arguments) as launched:
-            assert launched.until(lambda: bool(metrics(run))), launched.said
-            began = time.monotonic()
-            assert launched.wait() == 0, launched.said
-    else:
-        with two(recipe, *arguments) as ranks:
-            assert ranks[0].until(lambda: bool(metrics(run))), ranks[0].said
-            began = time.monotonic()
-            assert [rank.wait() for rank in ranks] == [0, 0], ranks[0].said + ranks[1].said
-    seconds = time.monotonic() - began
-    return Whole(recipe, run, seconds, _epoch_ends(lambda epoch: len(examples.plan(epoch)), settings.train.batch_size))
-
-
-def _epoch_ends(size: Callable[[int], int], batch_size: int) -> tuple[int, ...]:
-    ends, examples, epoch = [], 0, 0
-    while True:
-        examples += size(epoch)
-        step = -(-examples // batch_size)
-        if step >= STEPS:
-            return tuple(ends)
-        ends.append(step)
-        epoch += 1
 
 
 # What was tried ------------------------------------------------------------------------------------------------------

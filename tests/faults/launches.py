@@ -5,6 +5,7 @@ Every wait has a limit, and whoever outlives it is shown with the stack of each 
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
@@ -77,6 +78,11 @@ class Launched:
         return "".join(self._said)
 
     @property
+    def errors(self) -> list[str]:
+        """The messages of a user's mistake in it."""
+        return re.findall(r"^error: .*", self.said, re.MULTILINE)
+
+    @property
     def is_over(self) -> bool:
         return self.process.poll() is not None
 
@@ -104,6 +110,13 @@ class Launched:
         """SIGKILL, and its death awaited."""
         self.process.kill()
         self.process.wait()
+
+    def pause(self) -> None:
+        """Let it stand still until it may go on."""
+        self.send(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.send(signal.SIGCONT)
 
     def wait(self, seconds: float = LIMIT) -> int:
         """The exit status: as a shell gives it for what the process chose, minus a signal's number if it died of one.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.launches import Launched, catches
-from tests.faults.recipes import EVALUATIONS, SAVES, STEPS
+from tests.faults.recipes import EVALUATIONS, STEPS
 from tests.faults.runs import is_evaluating, is_saving, last_step, saved_step
 
 LONGEST = 30.0

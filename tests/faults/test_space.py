@@ -25,11 +25,10 @@ pytestmark = pytest.mark.long
 
 def refused(launched: Launched, run: Path) -> str:
     """What is wrong with how a launch without room ended, which has whole checkpoints to spare; empty if nothing."""
-    errors = [line for line in launched.said.splitlines() if line.startswith("error: ")]
     if (status := launched.wait()) != 2:
         return f"status {status}"
-    if len(errors) != 1 or "Traceback" in launched.said:
-        return f"{len(errors)} messages, expected one and no traceback"
+    if len(launched.errors) != 1 or "Traceback" in launched.said:
+        return f"{len(launched.errors)} messages, expected one and no traceback"
     for path in checkpoints(run):
         verify(path)
     if [path.name for path in checkpoints(run)][:2] != [f"step-{step:08d}" for step in (FIRST, SECOND)]:
