@@ -21,7 +21,7 @@ from types import TracebackType
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 120.0
+LIMIT = 300.0
 """Seconds in which a launch of these small runs is over, on a busy machine as well."""
 _LAUNCHER = ("ACCELERATE_", "MASTER_", "WORLD_SIZE", "RANK", "LOCAL_", "FSDP_", "GROUP_", "ROLE_", "TORCHELASTIC_")
 _MARK = "CLOZEKIT_FAULTS_LAUNCH"
