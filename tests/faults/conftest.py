@@ -78,9 +78,12 @@ class Record:
             return
         tried = [value for name, value in report.user_properties if name == "tried"] or [{"fault": "-"}]
         entry = {"test": report.nodeid.split("/")[-1], "outcome": report.outcome, "seconds": round(report.duration, 1)}
+        if report.failed:
+            entry["failure"] = report.longreprtext[-4000:]
         self.tries += [{**entry, **what} for what in tried]
+        self.write()  # at once, so that a session which is cut off has told what it knew
 
-    def pytest_sessionfinish(self) -> None:
+    def write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {"minutes": round((time.monotonic() - self.began) / 60, 1), "tries": self.tries}
         (self.folder / "faults.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
