@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 RECIPE ?= recipes/demo.yaml
 OVERRIDES ?=
+OBJECTIVE ?=
 
-.PHONY: demo test check bench golden lock clean
+.PHONY: demo test faults check bench golden lock clean
 .DELETE_ON_ERROR:
 
 # The exact versions of the lock file. Packages of the kit are used from this folder.
@@ -19,6 +20,10 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(BIN)/python -m pytest
+
+# Real runs killed, starved and damaged: half an hour an objective, two runs side by side. What was tried goes to runs/faults.
+faults: .venv/ready
+	$(BIN)/python -m pytest tests/faults -m long -n 2 --dist worksteal --record runs/faults $(if $(OBJECTIVE),--objective $(OBJECTIVE))
 
 check: .venv/ready
 	$(BIN)/ruff format --check .
