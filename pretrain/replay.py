@@ -21,7 +21,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from encoders.config import EncoderFolder
-from objectives.masks.rates import RunSchedule
 from pretrain.checkpoint import CheckpointError, Checkpoints, read_progress
 from pretrain.evaluation import HeldOut
 from pretrain.loop import Loop
@@ -91,7 +90,7 @@ def find_stretch(run: Path, num_steps: int, whole: Sequence[Path], store: Path) 
         raise _nothing_early_enough(run, num_steps, sorted(steps))
     end, recipe, record = steps[last], read_recipe(steps[last] / "recipe.yaml"), read_progress(steps[last])
     layout = _only_layout(Progress.of_record(record).layouts, first, last, end)
-    _refuse_clocks(recipe, first, last)
+    _refuse_clock(recipe, first, last)
     told, lines = _log(run / "metrics.jsonl", first, last, recipe.log.every_steps)
     if record["logged_tokens"] == record["tokens"]:
         told |= {last}  # of a budget's end, which falls on any step
@@ -120,7 +119,7 @@ def replay(stretch: Stretch, processes: Processes) -> str:
         store = TokenStore.open(stretch.store)
         loop = make_loop(stretch.recipe, processes, store, stretch.start)
         lines = _run_again(stretch, loop, store)
-    differing = processes.on_main(lambda: _differences(stretch, loop, store, lines)) or []
+        differing = processes.on_main(lambda: _differences(stretch, loop, store, lines)) or []
     seconds = time.monotonic() - began
     if differing:
         raise _differs(stretch, differing, seconds)
@@ -181,19 +180,17 @@ def _only_layout(layouts: dict[int, Layout], first: int, last: int, end: Path) -
     return layout
 
 
-def _refuse_clocks(recipe: Recipe, first: int, last: int) -> None:
-    """Refuse what followed the share of a budget of hours, which no second run of the steps can follow."""
-    if recipe.train.hours is None:
-        return
-    follow = ["masking.mlm_probability"] if isinstance(recipe.masking.mlm_probability, RunSchedule) else []
+def _refuse_clock(recipe: Recipe, first: int, last: int) -> None:
+    """Refuse learning rates that followed the share of a budget of hours, which no second run of the steps can follow.
+
+    Masking rates cannot: with such a budget a recipe may not give them a schedule.
+    """
     factor = recipe.schedule.factor  # rises or falls with the share, so its ends tell whether it looks at it
-    if any(factor(step, 0.0) != factor(step, 1.0) for step in range(first, last)):
-        follow.append(f"schedule.name = {recipe.schedule.name}")
-    if follow:
+    if recipe.train.hours is not None and any(factor(step, 0.0) != factor(step, 1.0) for step in range(first, last)):
         raise ReplayError(
-            f"{' and '.join(follow)} followed the clock in steps {first} to {last}, as train.hours is the budget; "
-            "expected settings that are the same when the steps are done at another speed. Such a run can be replayed "
-            "only where the rates are constant; give it a budget of steps, epochs or tokens."
+            f"the learning rate of schedule.name = {recipe.schedule.name} followed the clock in steps {first} to "
+            f"{last}, as train.hours is the budget; expected one that is the same where the steps take longer. With "
+            "hours only constant rates can be replayed; give a run a budget of steps, epochs or tokens."
         )
 
 
