@@ -31,6 +31,10 @@ class Loss(NamedTuple):
     histogram: Tensor | None = None
     """(N,) int64 counts of whatever else the term wants to know, which add up as well; None: nothing."""
 
+    def detach(self) -> "Loss":
+        """The same without what the gradient was computed from."""
+        return self._replace(total=self.total.detach())
+
 
 class ObjectiveSettings(BaseModel, frozen=True, extra="forbid", strict=True):
     """The settings of a recipe's `objective` section and the objective that they make."""

@@ -5,11 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pretrain.commands import guarded
-from pretrain.estimate import estimate
-from pretrain.launching import Launch
-from pretrain.recipe import read_recipe
-from pretrain.run import train
 from pretrain.signals import Signals
 
 
@@ -23,10 +18,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start.add_argument("--resume", type=Path, metavar="PATH", help="go on from this checkpoint")
     start.add_argument("--fresh", action="store_true", help="start again, deleting the checkpoints of the run")
     options = parser.parse_intermixed_args(arguments)
+    Signals().install()  # importing the libraries takes seconds, and a signal meanwhile is one all the same
+    from pretrain.commands import guarded
+
     return guarded(lambda signals: _run(options, signals))
 
 
 def _run(options: argparse.Namespace, signals: Signals) -> None:
+    from pretrain.estimate import estimate
+    from pretrain.launching import Launch
+    from pretrain.recipe import read_recipe
+    from pretrain.run import train
+
     recipe = read_recipe(options.recipe, options.overrides)
     if options.dry_run:
         print(recipe.to_yaml())

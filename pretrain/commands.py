@@ -14,9 +14,9 @@ from objectives.rows import ExamplesError
 from pretrain.checkpoint import CheckpointError
 from pretrain.loop import TrainingError
 from pretrain.metrics import MetricsError
-from pretrain.processes import LaunchError
+from pretrain.processes import LaunchError, ProcessesError
 from pretrain.recipe import RecipeError
-from pretrain.signals import Interrupted, Signals
+from pretrain.signals import Interrupted, Signals, end_at_once
 from probes.probe import ProbeError
 from tokenization.corpus import CorpusError
 from tokenization.store import StoreError
@@ -56,6 +56,9 @@ def guarded(work: Callable[[Signals], None]) -> int:
     except USER_MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
+    except ProcessesError as error:
+        print(f"error: {error}", file=sys.stderr)
+        end_at_once(MISTAKE)
     except OSError as error:
         if error.errno not in _THE_DISK and not isinstance(error, shutil.Error):
             raise

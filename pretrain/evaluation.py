@@ -6,6 +6,8 @@ where vocabulary and max_seq_length are the same. A generator is scored on the s
 and its draws are frozen as well; what discriminators make of them can be compared only where the generators are alike.
 """
 
+from collections.abc import Callable
+
 import torch
 
 from objectives.cutting.packed import Packed
@@ -30,6 +32,14 @@ _SCORED: dict[tuple[str, ...], tuple[type[Packed | SentencePairs | SentenceOrder
 }
 """The rows and masks on which terms are scored. ELECTRA masks without random words, so its generator learns to copy
 what is not [MASK], and would be taken in by the random words of BERT's masks."""
+
+
+class EvaluationEnded(Exception):
+    """An evaluation that did not come to its end, since a signal to some process asked for an exit status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"ended with status {status}")
+        self.status = status
 
 
 class HeldOut:
@@ -60,29 +70,49 @@ class HeldOut:
                     f"the held-out documents cannot be evaluated: {error} See corpus.held_out."
                 ) from error
 
-    def measure(self, objective: Objective, processes: Processes, *, micro_batch_size: int) -> dict[str, float]:
+    def measure(
+        self,
+        objective: Objective,
+        processes: Processes,
+        *,
+        micro_batch_size: int,
+        asked: Callable[[], int] = lambda: 0,
+    ) -> dict[str, float]:
         """Score an objective.
+
+        Args:
+            asked: gives the exit status that a signal to this process asks for, 0 if none.
 
         Returns:
             eval/<term>_nats, eval/accuracy/<term> and what else a term tells, each from sums over all processes.
+
+        Raises:
+            EvaluationEnded: on all processes, since one was asked to end.
         """
         was_training = objective.training
         objective.eval()
         losses: dict[str, float] = {}
         figures: dict[str, float] = {}
-        for terms, examples in self._examples.items():
-            tally = Tally(objective, terms, processes.device)
-            with torch.inference_mode(), processes.accelerator.autocast():
-                for batch in in_order(
+        try:
+            for terms, examples in self._examples.items():
+                tally = Tally(objective, terms, processes.device)
+                # Shares differ by one example, so all processes have at least as many micro-batches as the smallest.
+                common = -(-(len(examples.plan(_EPOCH)) // processes.world_size) // micro_batch_size)
+                batches = in_order(
                     examples,
                     epoch=_EPOCH,
                     rank=processes.rank,
                     world_size=processes.world_size,
                     micro_batch_size=micro_batch_size,
-                ):
-                    tally.add(objective({name: value.to(processes.device) for name, value in batch.items()}))
-            tally.sum_over(processes)
-            losses |= tally.losses()  # none where the vocabulary cannot spell the text
-            figures |= tally.figures()
-        objective.train(was_training)
+                )
+                with torch.inference_mode(), processes.accelerator.autocast():
+                    for number, batch in enumerate(batches):
+                        if number < common and (status := processes.asked(asked())):
+                            raise EvaluationEnded(status)
+                        tally.add(objective({name: value.to(processes.device) for name, value in batch.items()}))
+                tally.sum_over(processes)
+                losses |= tally.losses()  # none where the vocabulary cannot spell the text
+                figures |= tally.figures()
+        finally:
+            objective.train(was_training)
         return {f"eval/{name}": value for name, value in (losses | figures).items()}

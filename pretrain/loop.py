@@ -17,12 +17,13 @@ from torch.optim import Optimizer
 
 from objectives.draws import Key
 from objectives.objective import Batch, Loss, Objective
-from pretrain.batches import Examples, num_tokens, trimmed
+from pretrain.batches import Examples, Selection, num_tokens, trimmed
 from pretrain.metrics import Metrics
 from pretrain.optimizer import peak_rates, set_learning_rates
 from pretrain.processes import Processes
 from pretrain.progress import Progress
 from pretrain.recipe import Recipe
+from pretrain.signals import flags_of, status_of
 from pretrain.tally import Tally
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 class TrainingError(ValueError):
     """A run that cannot go on."""
+
+
+class NotFinite(TrainingError):
+    """A batch whose loss or gradient is no finite number, at which the recipe says to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,26 @@ class Agreed:
     """The main process's clock, so that a budget of hours ends everywhere at the same step."""
     status: int
     """Exit status that a signal to any process asks for; 0: go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a loop knows of the batch that it was given last."""
+
+    step: int
+    """The update that it was for."""
+    selection: Selection
+    """Its examples, over all processes."""
+    share: float
+    """Share of the run that was spent before it, which masks may follow."""
+    parts: list[tuple[Selection, dict[str, Loss]]]
+    """This process's micro-batches."""
+    losses: dict[str, float]
+    """Mean of each term that had a target, in nats, over all processes."""
+    grad_norm: float
+    """Norm of the whole gradient before clipping."""
+    is_finite: bool
+    """Whether the weights were updated; all processes agree."""
 
 
 class Loop:
@@ -66,6 +91,7 @@ class Loop:
         self.factor = 0.0
         self.tally = Tally(objective, self.terms, processes.device)
         """Sums since the last line of metrics."""
+        self.trained: Trained | None = None
         self._began = time.monotonic() - progress.elapsed_seconds
 
     # ------------------------------------------------------------------------------------------------ one update
@@ -75,6 +101,9 @@ class Loop:
 
         Args:
             status: exit status that this process was asked for by a signal, 0 if none.
+
+        Raises:
+            NotFinite: on all processes; neither the weights nor where the run stands have changed.
         """
         train, progress = self.recipe.train, self.progress
         selection, behind = self.examples.select(progress.position, train.batch_size)
@@ -88,12 +117,18 @@ class Loop:
         progress.elapsed_seconds = agreed.elapsed_seconds
         self.factor = self.recipe.schedule.factor(progress.step, min(1.0, self.share()))
         set_learning_rates(self.optimizers, self.peaks, self.factor)
-        step = Tally(self.objective, self.terms, self.processes.device)
+        step, losses = Tally(self.objective, self.terms, self.processes.device), []
         for number, batch in enumerate(batches):
-            step.add(self._accumulate(batch, agreed.counts, number, is_last=number == len(batches) - 1))
-        self._update()
+            losses.append(self._accumulate(batch, agreed.counts, number, is_last=number == len(batches) - 1))
+            step.add(losses[-1])
         step.sum_over(self.processes)
-        self.tally.sums += step.sums
+        self._clip()
+        self.trained = self._trained(selection, spent, list(zip(parts, losses, strict=True)), step)
+        if self.trained.is_finite:
+            self._update()
+            self.tally.sums += step.sums
+        else:
+            self._skip(self.trained)
 
         progress.step += 1
         progress.evaluation = {}
@@ -106,17 +141,16 @@ class Loop:
         sums = [float(sum(count[term] for count in counts)) for term in self.terms]
         tokens = float(sum(num_tokens(batch) for batch in batches))
         clock = time.monotonic() - self._began if self.processes.is_main else 0.0
-        flags = [float(status == 143), float(status == 130)]
-        *counted, tokens, clock, terminated, interrupted = self.processes.sum([*sums, tokens, clock, *flags])
+        *counted, tokens, clock, terminated, interrupted = self.processes.sum([*sums, tokens, clock, *flags_of(status)])
         return Agreed(
             counts={term: int(count) for term, count in zip(self.terms, counted, strict=True)},
             tokens=int(tokens),
             elapsed_seconds=clock,
-            status=143 if terminated else 130 if interrupted else 0,
+            status=status_of([terminated, interrupted]),
         )
 
     def _accumulate(self, batch: Batch, counts: dict[str, int], number: int, *, is_last: bool) -> dict[str, Loss]:
-        """Add a micro-batch's share of the gradient; gives its losses."""
+        """Add a micro-batch's share of the gradient; gives its losses, detached."""
         accelerator, world_size = self.processes.accelerator, self.processes.world_size
         on_device = {name: value.to(self.processes.device, non_blocking=True) for name, value in batch.items()}
         self._seed_dropout(number)
@@ -128,29 +162,66 @@ class Loop:
                 for term in self.terms
             )
             accelerator.backward(loss)
-        return losses
+        return {term: loss.detach() for term, loss in losses.items()}
 
     def _seed_dropout(self, number: int) -> None:
         """Dropout is a function of (seed, step, micro-batch, rank), so a resumed run draws what the run would have."""
         purpose = f"dropout/{self.progress.step}/{number}/{self.processes.rank}"
         torch.manual_seed(int(Key(self.recipe.seed, 0, purpose).word() >> 1))
 
-    def _update(self) -> None:
-        """Clip by the global norm, step, and clear the gradients."""
+    def _clip(self) -> None:
+        """Clip by the norm of the whole gradient."""
         scaler = self.processes.accelerator.scaler
         if scaler is not None:
             for optimizer in self.optimizers:
                 scaler.unscale_(optimizer)
         limit = self.recipe.train.max_grad_norm
         self.grad_norm = nn.utils.clip_grad_norm_(self.objective.parameters(), math.inf if limit is None else limit)
+
+    def _trained(
+        self, selection: Selection, share: float, parts: list[tuple[Selection, dict[str, Loss]]], step: Tally
+    ) -> Trained:
+        losses, grad_norm = step.losses(), float(self.grad_norm)
+        # In fp16 the gradient overflows now and then by design: the scaler leaves that update out and scales down.
+        judged = losses.values() if self.processes.accelerator.scaler is not None else [*losses.values(), grad_norm]
+        return Trained(
+            step=self.progress.step + 1,
+            selection=selection,
+            share=share,
+            parts=parts,
+            losses={name.removesuffix("_nats"): loss for name, loss in losses.items()},
+            grad_norm=grad_norm,
+            is_finite=all(map(math.isfinite, judged)),
+        )
+
+    def _update(self) -> None:
+        """Step and clear the gradients."""
+        scaler = self.processes.accelerator.scaler
         for optimizer in self.optimizers:
             if scaler is not None:
                 scaler.step(optimizer)
             else:
                 optimizer.step()
+        self._clear()
+
+    def _clear(self) -> None:
+        for optimizer in self.optimizers:
             optimizer.zero_grad()
-        if scaler is not None:
-            scaler.update()
+        if self.processes.accelerator.scaler is not None:
+            self.processes.accelerator.scaler.update()
+
+    def _skip(self, trained: Trained) -> None:
+        """Leave the weights as they are, or stop where the recipe says so."""
+        self._clear()
+        train, progress = self.recipe.train, self.progress
+        if train.on_nonfinite == "stop" or progress.skipped_steps >= train.max_skipped_steps:
+            losses = ", ".join(f"{term} loss {loss:.4g}" for term, loss in trained.losses.items())
+            skipped = f" {progress.skipped_steps} steps were skipped before." if progress.skipped_steps else ""
+            raise NotFinite(
+                f"step {trained.step} would train on {losses}, gradient norm {trained.grad_norm:.4g}, expected finite "
+                f"numbers; the weights are as they were.{skipped}"
+            )
+        progress.skipped_steps += 1
 
     # ------------------------------------------------------------------------------------------------ where it stands
 
@@ -167,11 +238,7 @@ class Loop:
         return (progress.epoch + progress.example / len(self.examples.plan(progress.epoch))) / train.epochs
 
     def metrics(self) -> Metrics:
-        """A line of metrics over the steps since the last one, which it closes.
-
-        Raises:
-            TrainingError: the loss is not a finite number.
-        """
+        """A line of metrics over the steps since the last one, which it closes."""
         progress = self.progress
         seconds = progress.elapsed_seconds - progress.logged_seconds
         line: dict[str, float | int | None] = {
@@ -179,14 +246,10 @@ class Loop:
             "elapsed_seconds": round(progress.elapsed_seconds, 3),
             "tokens_per_second": round((progress.tokens - progress.logged_tokens) / max(seconds, 1e-9), 1),
             "learning_rate": self.peaks[-1] * self.factor,
-            "grad_norm": float(self.grad_norm) if math.isfinite(self.grad_norm) else None,  # fp16 skips such a step
+            "grad_norm": float(self.grad_norm) if math.isfinite(self.grad_norm) else None,  # of a skipped step
         }
-        for term, total in self.tally.totals().items():
-            if not math.isfinite(total):
-                raise TrainingError(
-                    f"the {term} loss is {total} at step {progress.step}, expected a finite number. Lower "
-                    "optimizer.learning_rate or lengthen schedule.warmup_steps, and go on from the last checkpoint."
-                )
+        if progress.skipped_steps:
+            line["skipped_steps"] = progress.skipped_steps
         line |= {f"loss/{name}": value for name, value in self.tally.losses().items()} | self.tally.figures()
         self.tally.sums.zero_()
         progress.logged_tokens, progress.logged_seconds = progress.tokens, progress.elapsed_seconds

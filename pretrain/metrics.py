@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from accelerate.utils import is_tensorboard_available, is_trackio_available, is_wandb_available
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -47,13 +48,18 @@ def check_trackers(recipe: Recipe) -> None:
 
 
 class MetricsLog:
-    """The main process's record of a run; lines of steps after `step`, left by a run cut off, are taken out."""
+    """The main process's record of a run; lines that a run which was cut off will write again are taken out."""
 
-    def __init__(self, run_dir: Path, *, step: int, description: str) -> None:
+    def __init__(self, run_dir: Path, *, step: int, is_evaluated: bool, description: str) -> None:
+        """
+        Args:
+            step: where the run stands; later lines go.
+            is_evaluated: whether the evaluation of that step is done; else a line of it goes too.
+        """
         self.path = run_dir / "metrics.jsonl"
-        _keep_until(self.path, step)
+        _keep_until(self.path, step, is_evaluated=is_evaluated)
         self._file = self.path.open("a", encoding="utf-8")
-        self._trackers: Accelerator | None = None
+        self._trackers: list[GeneralTracker] = []
         self._last_line = -_SECONDS_BETWEEN_LINES
         # A bar in thousandths of the run follows any budget: steps, epochs, tokens or hours.
         self._bar: tqdm | None = None
@@ -68,7 +74,7 @@ class MetricsLog:
             accelerator.init_trackers(
                 "clozekit", config={"recipe": recipe.to_yaml()}, init_kwargs={"wandb": {"name": recipe.name}}
             )
-            self._trackers = accelerator
+            self._trackers = list(accelerator.trackers)
         except Exception as error:  # a tracker is other people's service: whatever it does, training goes on
             logger.warning("trackers could not be started (%s); training goes on without them", error)
 
@@ -76,12 +82,16 @@ class MetricsLog:
         """Add one line."""
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._file.flush()
-        if self._trackers is not None:
+        for tracker in [*self._trackers]:
             try:
-                self._trackers.log(dict(metrics), step=step)
+                tracker.log(dict(metrics), step=step)
             except Exception as error:  # as above
-                logger.warning("trackers failed (%s); training goes on without them", error)
-                self._trackers = None
+                logger.warning("tracker %s failed (%s); training goes on without it", tracker.name, error)
+                self._trackers.remove(tracker)
+
+    def sync(self) -> None:
+        """Bring the lines to the disk, so that a checkpoint never outlives those of its steps."""
+        os.fsync(self._file.fileno())
 
     def show(self, step: int, share: float, metrics: Metrics, *, seconds_left: float) -> None:
         """Tell a person how it goes: the bar, or without a terminal a line now and then."""
@@ -101,32 +111,36 @@ class MetricsLog:
         self._around_bar.close()
         if self._bar is not None:
             self._bar.close()
-        os.fsync(self._file.fileno())
+        self.sync()
         self._file.close()
-        if self._trackers is not None:
+        for tracker in self._trackers:  # end_training would take the process group down as well
             try:
-                for tracker in self._trackers.trackers:  # end_training would take the process group down as well
-                    tracker.finish()
+                tracker.finish()
             except Exception as error:  # as above
-                logger.warning("trackers could not be finished (%s)", error)
+                logger.warning("tracker %s could not be finished (%s)", tracker.name, error)
 
 
-def _keep_until(path: Path, step: int) -> None:
+def _keep_until(path: Path, step: int, *, is_evaluated: bool) -> None:
     """Leave only whole lines up to a step, replacing the file at once."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _is_kept(line, step, is_evaluated)]
     partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in kept))
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
 
 
-def _step_of(line: str) -> float:
+def _is_kept(line: str, step: int, is_evaluated: bool) -> bool:
     try:
         entry: Any = json.loads(line)
-        return int(entry["step"])
+        of_step = int(entry["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line that was cut off in the middle
+        return False  # a line that was cut off in the middle
+    is_evaluation = any(name.startswith("eval/") for name in entry)
+    return of_step < step or (of_step == step and (is_evaluated or not is_evaluation))
 
 
 def _duration(seconds: float) -> str:

@@ -4,8 +4,11 @@ Accelerate places the model and casts to mixed precision; the order of the data,
 loss stay with us. Distributed setups that the kit does not train are refused in a sentence instead of half working.
 """
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -14,11 +17,20 @@ import psutil
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, parse_flag_from_env
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, parse_flag_from_env
 from torch import Tensor
 
+from pretrain.notices import Notices
+from pretrain.signals import STATUS, end_at_once, flags_of, status_of
+
+HANG_MINUTES = 30.0
+"""Minutes after which a process that the others wait for within a step is taken for hung, unless told otherwise."""
+
 _Result = TypeVar("_Result")
-_PREPARE_TIMEOUT = timedelta(hours=24)  # one rank prepares the corpus, however long that takes, while the others wait
+_FOREVER = timedelta(days=365)  # of the control group, whose patience is our own
+_PAUSES = (20e-6, 20e-3)  # seconds between two looks whether the others have come: the shortest and the longest
+_MISTAKE = 2.0
+_COME_SECONDS = 2.0  # after which a process that waits says so
 _UNSUPPORTED = {
     "ACCELERATE_USE_FSDP": "FSDP",
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
@@ -28,40 +40,70 @@ _UNSUPPORTED = {
 }
 _TRAINABLE = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
+logger = logging.getLogger(__name__)
+
 
 class LaunchError(ValueError):
     """A launcher or an accelerate configuration that asks for what the kit does not do."""
 
 
+class ProcessesError(ValueError):
+    """Another process of the run that is gone, or does not answer."""
+
+
 class Processes:
     """All processes of a run, seen from one of them."""
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    def __init__(self, accelerator: Accelerator, hang_minutes: float = HANG_MINUTES) -> None:
         self.accelerator = accelerator
         self.rank: int = accelerator.process_index
         self.world_size: int = accelerator.num_processes
         self.device: torch.device = accelerator.device
-        self._control = dist.new_group(backend="gloo", timeout=_PREPARE_TIMEOUT) if self.world_size > 1 else None
+        self._hang_seconds = 60 * hang_minutes
+        self._control = dist.new_group(backend="gloo", timeout=_FOREVER) if self.world_size > 1 else None
+        self._notices = Notices(self.rank, self.world_size) if self.world_size > 1 else None
+        self._waits, self._is_waiting = 0, False
+        if self._notices is not None:
+            self._notices.listen()
 
     @classmethod
-    def start(cls, mixed_precision: str, *, trackers: Sequence[str] = (), folder: Path | None = None) -> "Processes":
+    def start(
+        cls,
+        mixed_precision: str,
+        *,
+        hang_minutes: float = HANG_MINUTES,
+        trackers: Sequence[str] = (),
+        folder: Path | None = None,
+    ) -> "Processes":
         """Join the other processes.
 
         Args:
             mixed_precision: auto | bf16 | fp16 | no, as the recipe says.
+            hang_minutes: after which another process that is waited for within a step is taken for hung.
             trackers: that will be told of the run.
             folder: where trackers that write files do so.
 
         Raises:
             LaunchError: the launcher asked for something else than the recipe, for processes that were not started, or
                 for a way of distributing that the kit does not train.
+            ProcessesError: the others do not come.
         """
         _check_launcher()
         on_cpu = not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
         resolved = resolve_precision(mixed_precision, os.environ.get("ACCELERATE_MIXED_PRECISION"), on_cpu=on_cpu)
-        accelerator = Accelerator(
-            cpu=on_cpu, mixed_precision=resolved, log_with=list(trackers) or None, project_dir=folder
-        )
+        try:
+            accelerator = Accelerator(
+                cpu=on_cpu,
+                mixed_precision=resolved,
+                log_with=list(trackers) or None,
+                project_dir=folder,
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(minutes=hang_minutes))],
+            )
+        except dist.DistError as error:
+            raise ProcessesError(
+                f"the other processes were not met within {hang_minutes:g} minutes ({str(error).splitlines()[0]}), "
+                f"expected WORLD_SIZE = {os.environ.get('WORLD_SIZE')} that start together. Start them all again."
+            ) from error
         if accelerator.distributed_type not in _TRAINABLE:
             raise LaunchError(
                 f"accelerate is set up for {accelerator.distributed_type.value}, expected one process, several CPU "
@@ -69,7 +111,7 @@ class Processes:
             )
         if on_cpu:
             _use_all_cores()
-        return cls(accelerator)
+        return cls(accelerator, hang_minutes)
 
     @property
     def is_main(self) -> bool:
@@ -81,18 +123,23 @@ class Processes:
         return str(self.accelerator.mixed_precision)
 
     def on_main(self, work: Callable[[], _Result]) -> _Result | None:
-        """Do something on the main process while the others wait; they get None, and fail quietly if it fails."""
+        """Do something on the main process while the others wait, however long it takes.
+
+        They get None, and end quietly with the main process's status if it fails: it says what was wrong.
+        """
         result, error = None, None
         if self.is_main:
             try:
                 result = work()
             except BaseException as raised:
                 error = raised
-        failed = self.any(error is not None)
-        if error is not None:
-            raise error
-        if failed:
-            raise SystemExit(2)  # the main process says what was wrong
+        try:
+            (status,) = self.sum([_status_of(error)], is_patient=True)
+        finally:
+            if error is not None:
+                raise error
+        if status:
+            raise SystemExit(int(status))
         return result
 
     def broadcast(self, value: _Result | None) -> _Result | None:
@@ -103,12 +150,27 @@ class Processes:
         dist.broadcast_object_list(values, src=0, group=self._control)
         return values[0]
 
-    def sum(self, numbers: list[float]) -> list[float]:
-        """Add up over the processes, in float64, on the host."""
+    def gather(self, value: _Result) -> list[_Result]:
+        """The values of all processes by rank, on the main one; the others get an empty list."""
+        if self._control is None:
+            return [value]
+        values: list[_Result] | None = [value] * self.world_size if self.is_main else None
+        dist.gather_object(value, values, dst=0, group=self._control)
+        return values or []
+
+    def sum(self, numbers: list[float], *, is_patient: bool = False) -> list[float]:
+        """Add up over the processes, in float64, on the host.
+
+        Args:
+            is_patient: wait for the others however long they take.
+
+        Raises:
+            ProcessesError: a process has not come in time.
+        """
         if self._control is None:
             return numbers
         vector = torch.tensor(numbers, dtype=torch.float64)
-        dist.all_reduce(vector, group=self._control)
+        self._wait_for(dist.all_reduce(vector, group=self._control, async_op=True), is_patient=is_patient)
         return [float(number) for number in vector]
 
     def sum_in_place(self, tensor: Tensor) -> None:
@@ -120,14 +182,86 @@ class Processes:
         """Whether the flag is up anywhere."""
         return self.sum([float(flag)])[0] > 0
 
+    def asked(self, status: int) -> int:
+        """The exit status that a signal to any process asks for; 0: go on."""
+        return status_of(self.sum(flags_of(status)))
+
     def wait(self) -> None:
-        """Return when all have come here."""
-        self.sum([0.0])
+        """Return when all have come here, however long they take."""
+        self.sum([0.0], is_patient=True)
+
+    def _wait_for(self, work: dist.Work, *, is_patient: bool) -> None:
+        """Wait for a collective in short naps, between which Python hears signals."""
+        assert self._notices is not None
+        self._waits += 1
+        self._is_waiting = True
+        began, has_come, patience = time.monotonic(), False, self._hang_seconds
+        pause, longest = _PAUSES
+        while not work.is_completed():
+            time.sleep(pause)
+            pause = min(1.5 * pause, longest)
+            waited = time.monotonic() - began
+            if not has_come and waited > min(_COME_SECONDS, self._hang_seconds / 2):
+                self._notices.come(self._waits)
+                has_come = True
+            if waited > patience:
+                if not is_patient:
+                    raise self._hung(waited)
+                logger.info(
+                    "process %d has waited for process %s for %d minutes", self.rank, self._missing(), waited / 60
+                )
+                patience += self._hang_seconds
+        work.wait()  # raises what went wrong
+        self._is_waiting = False
+
+    def _hung(self, waited: float) -> ProcessesError:
+        return ProcessesError(
+            f"process {self._missing()} of the {self.world_size} has not answered for {waited / 60:.3g} minutes, "
+            "expected all at the same step within train.hang_minutes. See what it hangs on, end it, and launch the "
+            "same command to go on from the newest checkpoint."
+        )
+
+    def _missing(self) -> str:
+        assert self._notices is not None
+        return " and ".join(map(str, self._notices.missing(self._waits)))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Training with the others; whatever way one of them goes, this process ends as well.
+
+        Raises:
+            ProcessesError: another process is gone, or does not answer.
+        """
+        try:
+            yield
+        except RuntimeError as error:  # of torch.distributed
+            if self.world_size == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+                raise
+            raise ProcessesError(
+                f"another of the {self.world_size} processes is gone or does not answer "
+                f"({str(error).splitlines()[0]}), expected all to the end. Its own output says why; launch the same "
+                "command to go on from the newest checkpoint."
+            ) from error
+        except SystemExit as ending:
+            if self._notices is not None and isinstance(ending.code, int) and ending.code in STATUS.values():
+                self._notices.leave(ending.code)
+                if self._is_waiting:
+                    end_at_once(ending.code)
+            raise
+        finally:
+            self.leave()
 
     def leave(self) -> None:
-        """Take leave of the others in good order."""
+        """Take leave of the others."""
         if self.world_size > 1:
             dist.destroy_process_group()
+
+
+def _status_of(error: BaseException | None) -> float:
+    """Exit status that a failure on the main process means for all of them."""
+    if error is None:
+        return 0.0
+    return float(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else _MISTAKE
 
 
 def resolve_precision(recipe: str, launcher: str | None, *, on_cpu: bool) -> str:

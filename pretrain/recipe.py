@@ -19,6 +19,7 @@ from objectives.masking import MASKINGS, Masking
 from objectives.objective import ObjectiveSettings
 from objectives.rows import Cutting
 from pretrain.optimizer import OPTIMIZERS, OptimizerSettings
+from pretrain.processes import HANG_MINUTES
 from pretrain.recipe_checks import between_sections
 from pretrain.recipe_problems import Problem, RecipeError, did_you_mean, got, recipe_error, translate
 from pretrain.recipe_text import override, parse, read_text, write
@@ -65,6 +66,13 @@ class Train(BaseModel, frozen=True, extra="forbid", strict=True):
     """Compute activations again in the backward pass: less memory, about a third more time."""
     compile: bool = False
     """Run the network through torch.compile."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """What to do about a loss or gradient that is no finite number: end the run before the update, or leave the weights
+    as they are and go on. Either way the batch is written to trouble/."""
+    max_skipped_steps: int = Field(default=10, ge=0)
+    """Updates of a run that may be skipped so; with the next one it ends."""
+    hang_minutes: float = Field(default=HANG_MINUTES, gt=0.0)
+    """Minutes after which a process that the others wait for within a step is taken for hung."""
 
     @field_validator("hours")
     @classmethod
@@ -117,6 +125,9 @@ class Log(BaseModel, frozen=True, extra="forbid", strict=True):
 
     every_steps: int = Field(default=10, ge=1)
     """Updates between two lines of metrics.jsonl."""
+    spike_score: float | None = Field(default=8.0, gt=0.0)
+    """Robust z-score against the last 64 steps from which on a loss is told as a spike and its batch written to
+    trouble/; null: none is looked for."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(default=(), strict=False)
     """Trackers that get the metrics too; each must be installed."""
 
@@ -252,7 +263,8 @@ def check_world_size(recipe: Recipe, num_processes: int) -> None:
 _NOT_TRAINING = (
     *("name", "output_dir", "cache_dir", "evaluate", "checkpoint", "log", "probes"),
     *("corpus.files", "corpus.dataset", "corpus.held_out.files", "corpus.license"),
-    *("train.micro_batch_size", "train.gradient_checkpointing", "train.compile"),
+    *("train.micro_batch_size", "train.gradient_checkpointing", "train.compile", "train.hang_minutes"),
+    *("train.on_nonfinite", "train.max_skipped_steps"),  # they say when a run ends, not what it is
 )
 
 

@@ -2,24 +2,25 @@
 
 import logging
 import shutil
-import signal
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
 from pretrain.assembly import prepared_store
 from pretrain.card import write_card
 from pretrain.checkpoint import CheckpointError, Checkpoints, put_in_place, read_progress, verify
-from pretrain.evaluation import HeldOut
+from pretrain.evaluation import EvaluationEnded, HeldOut
 from pretrain.health import Health
 from pretrain.launching import Launch, clear, starting_point
-from pretrain.loop import Loop
+from pretrain.loop import Loop, NotFinite, TrainingError
 from pretrain.metrics import MetricsLog, check_trackers
 from pretrain.processes import Processes
 from pretrain.progress import Layout
 from pretrain.recipe import Recipe, check_world_size
-from pretrain.signals import STATUS, Interrupted, Signals
+from pretrain.signals import Interrupted, Signals
 from pretrain.state import make_loop, save_loop
+from pretrain.trouble import Trouble
 from probes import PROBES
 from probes.report import write_report
 from tokenization.store import TokenStore
@@ -35,14 +36,18 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
         Interrupted: a signal ended the run; its checkpoint is written.
     """
     check_trackers(recipe)
-    processes = Processes.start(recipe.train.mixed_precision, trackers=recipe.log.trackers, folder=recipe.run_dir)
-    try:
-        processes.on_main(lambda: check_world_size(recipe, processes.world_size))
-        run = _assembled(recipe, launch, signals, processes)
-        run.go_on()
-        run.hand_over()
-    finally:
-        processes.leave()
+    with signals.enforced():
+        processes = Processes.start(
+            recipe.train.mixed_precision,
+            hang_minutes=recipe.train.hang_minutes,
+            trackers=recipe.log.trackers,
+            folder=recipe.run_dir,
+        )
+        with processes.together():
+            processes.on_main(lambda: check_world_size(recipe, processes.world_size))
+            run = _assembled(recipe, launch, signals, processes)
+            run.go_on()
+            run.hand_over()
     return recipe.run_dir
 
 
@@ -50,6 +55,7 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
     path = processes.broadcast(processes.on_main(lambda: prepared_store(recipe).path))
     # A node that does not share the main one's disk prepares a store of its own.
     store = TokenStore.open(path) if path is not None and path.exists() else prepared_store(recipe)
+    processes.wait()
     checkpoint = processes.broadcast(
         processes.on_main(lambda: starting_point(recipe, launch, store, processes.mixed_precision))
     )
@@ -85,13 +91,19 @@ class Run:
         self.checkpoints = Checkpoints(recipe.run_dir)
         hidden_ratio = recipe.masking.mask_replace_prob + recipe.masking.random_replace_prob
         self.health = Health(loop.objective, store.train, hidden_ratio=hidden_ratio)
+        self.trouble = Trouble(recipe.run_dir, loop, spike_score=recipe.log.spike_score)
+        self.saved_step: int | None = loop.progress.step
+        """The step whose checkpoint stands as it should; at step 0 there is nothing to save."""
         self.log: MetricsLog | None = processes.on_main(self._open_log)
 
     def _open_log(self) -> MetricsLog:
         recipe = self.recipe
         recipe.run_dir.mkdir(parents=True, exist_ok=True)
         (recipe.run_dir / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-        log = MetricsLog(recipe.run_dir, step=self.loop.progress.step, description=recipe.name)
+        progress = self.loop.progress
+        log = MetricsLog(
+            recipe.run_dir, step=progress.step, is_evaluated=bool(progress.evaluation), description=recipe.name
+        )
         if recipe.log.trackers:
             log.track(self.processes.accelerator, recipe)
         return log
@@ -110,34 +122,29 @@ class Run:
                 self.log.close()
 
     def _train(self) -> None:
-        recipe, loop, progress = self.recipe, self.loop, self.loop.progress
-        saved = progress.step  # what a resumed run starts from is saved, and at step 0 there is nothing to save
+        loop, progress = self.loop, self.loop.progress
+        if progress.step:
+            self._evaluate_and_save()  # which a launch that was cut off may have owed
         if loop.share() >= 1.0:
-            logger.info("%s is trained already; --fresh starts again", recipe.name)
+            logger.info("%s is trained already; --fresh starts again", self.recipe.name)
         while loop.share() < 1.0:
-            if status := loop.step(self.signals.received):
-                if saved != progress.step:
-                    self._save()
-                raise Interrupted(status, f"step {progress.step} is saved" if progress.step else "no step was done yet")
-            is_last = loop.share() >= 1.0
-            if is_last or _is_due(progress.step, recipe.log.every_steps):
+            try:
+                status = loop.step(self.signals.received)
+            except NotFinite as error:
+                self._stop(error)
+            if status:
+                self._end(status)
+            self.trouble.look()
+            if loop.share() >= 1.0 or _is_due(progress.step, self.recipe.log.every_steps):
                 self._write_metrics()
-            is_saved = is_last or _is_due(progress.step, recipe.checkpoint.every_steps)
-            is_compared = is_saved and recipe.checkpoint.best is not None
-            if is_last or is_compared or _is_due(progress.step, recipe.evaluate.every_steps):
-                self._evaluate()
-            if is_saved:
-                self._save()
-                saved = progress.step
+            self._evaluate_and_save()
 
     def hand_over(self) -> None:
         """Write the finished model, which is the best checkpoint's where the recipe names a metric, and probe it."""
         self.processes.on_main(self._export)
         self.signals.deferred = False
-        if self.processes.any(bool(self.signals.received)):
-            raise Interrupted(
-                self.signals.received or STATUS[signal.SIGTERM], "training is done and the model is there"
-            )
+        if status := self.processes.asked(self.signals.received):
+            raise Interrupted(status, "training is done and the model is there")
         if self.recipe.probes:
             self.processes.on_main(self._probe)
 
@@ -149,27 +156,66 @@ class Run:
             self.log.show(self.loop.progress.step, share, line, seconds_left=elapsed / share - elapsed)
             self.health.check(self.loop.progress.step, share, line)
 
-    def _evaluate(self) -> None:
-        if self.held_out is None:
-            return
-        train = self.recipe.train
-        self.loop.progress.evaluation = self.held_out.measure(
-            self.loop.objective, self.processes, micro_batch_size=train.micro_batch_size or train.batch_size
+    def _evaluate_and_save(self) -> None:
+        """What is due after a step and was not done yet; a signal cuts an evaluation off, and the step is saved."""
+        recipe, progress = self.recipe, self.loop.progress
+        is_last = self.loop.share() >= 1.0
+        is_saved = is_last or _is_due(progress.step, recipe.checkpoint.every_steps)
+        is_compared = is_saved and recipe.checkpoint.best is not None
+        is_evaluated = is_last or is_compared or _is_due(progress.step, recipe.evaluate.every_steps)
+        if is_evaluated and not progress.evaluation and self.held_out is not None:
+            try:
+                self._evaluate(self.held_out)
+            except EvaluationEnded as ended:
+                self._end(ended.status)
+            self.saved_step = None  # a checkpoint of this step that stands already lacks the evaluation
+        if is_saved and self.saved_step != progress.step:
+            self._save()
+
+    def _evaluate(self, held_out: HeldOut) -> None:
+        train, progress = self.recipe.train, self.loop.progress
+        progress.evaluation = held_out.measure(
+            self.loop.objective,
+            self.processes,
+            micro_batch_size=train.micro_batch_size or train.batch_size,
+            asked=lambda: self.signals.received,
         )
         if self.log is not None:
-            self.log.write(self.loop.progress.step, self.loop.progress.evaluation)
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in self.loop.progress.evaluation.items())
-            logger.info("step %d  held out: %s", self.loop.progress.step, shown)
+            self.log.write(progress.step, progress.evaluation)
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in progress.evaluation.items())
+            logger.info("step %d  held out: %s", progress.step, shown)
+
+    def _end(self, status: int) -> NoReturn:
+        """End as a signal asks for, with the step that is done saved."""
+        step = self.loop.progress.step
+        if step and self.saved_step != step:
+            self._save()
+        raise Interrupted(status, f"step {step} is saved" if step else "no step was done yet")
+
+    def _stop(self, error: NotFinite) -> NoReturn:
+        """End before an update that would spoil the weights, with the step before it saved."""
+        folder, step = self.trouble.write("not finite", {}), self.loop.progress.step
+        if step and self.saved_step != step:
+            self._save()
+        raise TrainingError(
+            f"{error} The batch is in {folder}. "
+            + (f"Step {step} is saved: launch" if step else "Launch")
+            + " again with train.on_nonfinite=skip to leave such batches out, or with --fresh and a lower "
+            "optimizer.learning_rate or a longer schedule.warmup_steps."
+        ) from error
 
     def _save(self) -> None:
         self.loop.check_weights()
         step, checkpoint = self.loop.progress.step, self.recipe.checkpoint
 
         def save() -> None:
+            assert self.log is not None, "the main process keeps it"
+            self.log.sync()
             self.checkpoints.write(step, lambda folder: save_loop(self.loop, self.store, folder))
             self.checkpoints.prune(step, keep=checkpoint.keep, best=checkpoint.best)
 
         self.processes.on_main(save)
+        self.saved_step = step
 
     def _export(self) -> None:
         source = self.checkpoints.best(self.recipe.checkpoint.best) or self.checkpoints.newest_valid()

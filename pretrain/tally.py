@@ -32,10 +32,6 @@ class Tally:
         """Add up over the processes."""
         processes.sum_in_place(self.sums)
 
-    def totals(self) -> dict[str, float]:
-        """The summed loss of each term that had a target."""
-        return {term: total for term, (total, count, _) in self._plain().items() if count}
-
     def losses(self) -> dict[str, float]:
         """{<term>_nats: mean loss} of each term that had a target."""
         return {f"{term}_nats": total / count for term, (total, count, _) in self._plain().items() if count}

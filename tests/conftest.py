@@ -1,12 +1,14 @@
 """What the tests share: a small vocabulary and corpora of a given shape, both in memory, and a tiny run on disk."""
 
 import dataclasses
+import itertools
 import json
 import os
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries are imported, which read it once
 
@@ -21,8 +23,9 @@ from transformers import PreTrainedTokenizerFast
 
 from pretrain.assembly import build_objective, prepared_store, training_examples
 from pretrain.launching import Launch
-from pretrain.loop import Loop, Progress
+from pretrain.loop import Loop
 from pretrain.processes import Processes
+from pretrain.progress import Progress
 from pretrain.recipe import Recipe, read_recipe
 from pretrain.run import train
 from pretrain.signals import Signals
@@ -260,25 +263,6 @@ def make_loop() -> Callable[[Recipe], Loop]:
     return make
 
 
-class _StopAfter(Signals):
-    """Stands for a signal that comes while the step after the given one is prepared."""
-
-    def __init__(self, steps: int | None, status: int) -> None:
-        self.left, self.status = steps, status
-        super().__init__()
-
-    @property
-    def received(self) -> int:  # type: ignore[override]
-        if self.left is None:
-            return 0
-        self.left -= 1
-        return self.status if self.left < 0 else 0
-
-    @received.setter
-    def received(self, status: int) -> None:
-        assert status == 0
-
-
 @pytest.fixture(scope="session")
 def launch() -> Callable[..., Path]:
     """Train a recipe in this process and give its run directory; `stop_after` steps a signal comes."""
@@ -293,7 +277,15 @@ def launch() -> Callable[..., Path]:
     ) -> Path:
         _reset_accelerate()
         torch.seed()  # a process of its own would not have the last one's random numbers either
-        return train(recipe, Launch(resume=resume, fresh=fresh), _StopAfter(stop_after, status))
+        signals, steps, real = Signals(), itertools.count(), Loop.step
+
+        def step(loop: Loop, _: int) -> int:
+            if next(steps) == stop_after:
+                signals.received = status
+            return real(loop, signals.received)
+
+        with mock.patch.object(Loop, "step", step):
+            return train(recipe, Launch(resume=resume, fresh=fresh), signals)
 
     return start
 

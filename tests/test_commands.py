@@ -2,9 +2,11 @@
 
 import errno
 import gzip
+import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -268,3 +270,18 @@ def test_a_disk_that_refuses_is_a_sentence_and_other_faults_of_the_system_are_no
     assert re.search(r"refused \(runs/x/metrics\.jsonl\): No space.*; expected room.*\. Make room and", message)
     with pytest.raises(OSError, match="Connection"):
         guarded(refuse(errno.ECONNREFUSED))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_the_libraries_are_imported_ends_the_process_without_a_traceback(
+    tiny_file: Path, number: signal.Signals, status: int
+) -> None:
+    command = [sys.executable, "-v", "-m", "pretrain", str(tiny_file)]  # -v tells of each import
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        until_torch = list(itertools.takewhile(lambda line: "import 'torch.version'" not in line, process.stderr))
+        assert any("pretrain.signals" in line for line in until_torch)
+        process.send_signal(number)
+        told = process.stderr.read()
+    assert process.returncode == status
+    assert "Traceback" not in told

@@ -17,7 +17,7 @@ from objectives.masking import TokenMasking
 from pretrain.assembly import load_objective, prepared_store, saved_networks
 from pretrain.batches import Examples, Selection
 from pretrain.evaluate import evaluate, main
-from pretrain.evaluation import HeldOut
+from pretrain.evaluation import EvaluationEnded, HeldOut
 from pretrain.loop import Loop
 from pretrain.processes import Processes
 from pretrain.recipe import Recipe, read_recipe
@@ -94,6 +94,20 @@ def test_the_parts_of_several_processes_add_up_to_the_figures_of_one(trained: Pa
     summed = {"eval/mlm_nats": mlm[0] / mlm[1], "eval/accuracy/mlm": mlm[2] / mlm[1]}
     summed |= {"eval/nsp_nats": nsp[0] / nsp[1], "eval/accuracy/nsp": nsp[2] / nsp[1]}
     assert {key: float(value) for key, value in summed.items()} == pytest.approx(_last_evaluation(trained), abs=1e-6)
+
+
+def test_an_evaluation_ends_at_the_batch_at_which_a_signal_is_heard(trained: Path, tiny: Tiny) -> None:
+    recipe = tiny()
+    objective, _ = load_objective(recipe, saved_networks(recipe, trained), device=torch.device("cpu"))
+    held_out = HeldOut(prepared_store(recipe), ("mlm", "nsp"), max_seq_length=32)
+    calls, forward = [0, 0, 143], objective.forward
+    batches: list[object] = []
+    objective.forward = lambda batch: batches.append(batch) or forward(batch)  # type: ignore[method-assign]
+    objective.train()
+    with pytest.raises(EvaluationEnded, match="ended with status 143"):
+        held_out.measure(objective, Processes.start("no"), micro_batch_size=2, asked=lambda: calls.pop(0))
+    assert len(batches) == 2
+    assert objective.training, "what is saved now goes on as it was"
 
 
 def test_the_figures_are_those_of_a_loop_by_hand_with_transformers_own_loss(trained: Path, tiny: Tiny) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pretrain.batches import Position
-from pretrain.loop import Loop, TrainingError
+from pretrain.loop import Loop
 from pretrain.recipe import Recipe
 
 Tiny = Callable[..., Recipe]
@@ -190,15 +190,6 @@ def test_the_gradient_is_clipped_by_its_norm_over_all_weights(tiny: Tiny, make_l
     assert norms["null"][0] == pytest.approx(norms["null"][1], rel=1e-5)
     assert norms["0.01"][0] == pytest.approx(norms["null"][0], rel=1e-5), "what is told is the norm before clipping"
     assert norms["0.01"][1] == pytest.approx(0.01, rel=1e-3)
-
-
-def test_a_loss_that_is_no_number_ends_the_run_in_words(tiny: Tiny, make_loop: MakeLoop) -> None:
-    loop = make_loop(tiny())
-    with torch.no_grad():
-        next(loop.objective.parameters()).fill_(math.nan)
-    loop.step(0)
-    with pytest.raises(TrainingError, match=r"mlm loss is nan at step 1, expected a finite number\. Lower optimizer"):
-        loop.metrics()
 
 
 def test_gradient_checkpointing_trains_the_same(tiny: Tiny, launch: Callable[..., Path], tmp_path: Path) -> None:

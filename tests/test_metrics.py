@@ -42,7 +42,7 @@ def test_the_lines_have_the_keys_of_the_contract_and_come_when_they_should(tiny:
 
 def test_lines_behind_the_step_that_a_run_starts_from_are_taken_out(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"step": 2, "cut')
-    log = MetricsLog(tmp_path, step=2, description="x")
+    log = MetricsLog(tmp_path, step=2, is_evaluated=True, description="x")
     log.write(3, {"tokens": 5})
     log.close()
     assert _lines(tmp_path) == [{"step": 1}, {"step": 2}, {"step": 3, "tokens": 5}]
@@ -57,7 +57,7 @@ def test_without_a_terminal_there_are_plain_lines_now_and_then(
     caplog.set_level(logging.INFO)
     clock = [0.0]
     monkeypatch.setattr(metrics.time, "monotonic", lambda: clock[0])
-    log = MetricsLog(tmp_path, step=0, description="x")
+    log = MetricsLog(tmp_path, step=0, is_evaluated=True, description="x")
     for step in range(1, 5):
         clock[0] = 6.0 * step
         log.show(step, step / 10, LINE, seconds_left=3725)
@@ -76,7 +76,7 @@ def test_on_a_terminal_there_is_a_bar(tmp_path: Path, monkeypatch: pytest.Monkey
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    log = MetricsLog(tmp_path, step=0, description="tiny")
+    log = MetricsLog(tmp_path, step=0, is_evaluated=True, description="tiny")
     log.show(5, 0.5, LINE, seconds_left=10)
     log.close()
     assert "tiny:  50%" in terminal.getvalue() and "mlm_nats 2.500  1,234 tokens/s" in terminal.getvalue()
@@ -105,7 +105,7 @@ def test_a_tracker_that_fails_never_stops_a_run(
     def fails(*_: Any, **__: Any) -> None:
         raise RuntimeError("no network")
 
-    monkeypatch.setattr(TensorBoardTracker if fails_at == "finish" else Accelerator, fails_at, fails)
+    monkeypatch.setattr(Accelerator if fails_at == "init_trackers" else TensorBoardTracker, fails_at, fails)
     run = launch(tiny("log.trackers=[tensorboard]"))
     warned = [record.getMessage() for record in caplog.records if "no network" in record.getMessage()]
     assert len(warned) == 1 and "tracker" in warned[0]

@@ -19,6 +19,7 @@ import torch
 from encoders.config import EncoderError
 from pretrain.__main__ import main
 from pretrain.checkpoint import CheckpointError
+from pretrain.evaluation import HeldOut
 from pretrain.loop import TrainingError
 from pretrain.recipe import Recipe, RecipeError
 from pretrain.signals import Interrupted
@@ -127,6 +128,53 @@ def _dies_at_update(update: int) -> Callable[[Any], None]:
 
 def _metrics_so_far(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()[:-1]]
+
+
+@pytest.mark.parametrize("ends_at", [6, 20], ids=["between checkpoints", "at the end"])
+def test_an_evaluation_that_a_signal_cut_off_is_made_up_for_once(
+    tiny: Tiny, launch: LaunchRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_at: int
+) -> None:
+    common = ("evaluate.every_steps=6", "log.every_steps=2", "checkpoint.best=eval/mlm_nats")
+    whole = launch(tiny(*common, f"output_dir={tmp_path / 'whole'}"))
+    recipe, real = tiny(*common), HeldOut.measure
+    with monkeypatch.context() as patch:
+        patch.setattr(HeldOut, "measure", _ends_in_evaluation(recipe, ends_at))
+        with pytest.raises(Interrupted, match=rf"step {ends_at} is saved"):
+            launch(recipe)
+    assert HeldOut.measure is real
+    assert not json.loads((_last(recipe.run_dir) / "progress.json").read_text())["evaluation"]
+    if ends_at == 6:
+        with monkeypatch.context() as patch:  # killed once more, when the evaluation was made up for and is not saved
+            patch.setattr("pretrain.loop.Loop._update", _dies_at_update(8))
+            with pytest.raises(RuntimeError, match="power cut"):
+                launch(recipe)
+        assert [line["step"] for line in _metrics(recipe.run_dir) if "tokens" not in line] == [6]
+    launch(recipe)
+    assert _state(recipe.run_dir) == _state(whole)
+
+
+def _ends_in_evaluation(recipe: Recipe, step: int) -> Callable[..., dict[str, float]]:
+    """Stands for a signal that comes while a step is evaluated."""
+    real = HeldOut.measure
+
+    def measure(held_out: HeldOut, *args: Any, asked: Callable[[], int], **options: Any) -> dict[str, float]:
+        lines = _metrics(recipe.run_dir)
+        return real(held_out, *args, asked=lambda: 143 if lines[-1]["step"] == step else 0, **options)
+
+    return measure
+
+
+def test_another_layout_is_told_and_the_same_one_is_not(
+    tiny: Tiny, launch: LaunchRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    _stop(launch, tiny(), 4)
+    _stop(launch, tiny(), 4)
+    assert not [record for record in caplog.records if "computed in another way" in record.getMessage()]
+    run = launch(tiny("train.micro_batch_size=4"))
+    (warning,) = [record.getMessage() for record in caplog.records if "computed in another way" in record.getMessage()]
+    assert "(micro_batch_size: 16 -> 4)" in warning
+    progress = json.loads((_last(run) / "progress.json").read_text())
+    assert {step: layout["micro_batch_size"] for step, layout in progress["layouts"].items()} == {"0": 16, "8": 4}
 
 
 def test_a_finished_run_that_is_launched_again_stays_as_it_is(

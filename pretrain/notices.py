@@ -1,0 +1,61 @@
+"""What the processes of a run tell each other beside collectives, through the store at which they met.
+
+A collective says neither who is missing nor that somebody was asked to leave while the others are busy with a corpus.
+"""
+
+import os
+import signal
+import threading
+import time
+from datetime import timedelta
+
+from torch.distributed import PrefixStore, distributed_c10d  # type: ignore[attr-defined]
+
+from pretrain.signals import STATUS
+
+_LEAVING = "leaving"
+_LISTENING_SECONDS = 0.5
+_LEAVING_SECONDS = 3.0
+
+
+class Notices:
+    """The notices of one process and to it."""
+
+    def __init__(self, rank: int, world_size: int) -> None:
+        self._rank, self._world_size = rank, world_size
+        # torch hands out no other way to the store that its launchers and it agree on
+        self._store = PrefixStore("clozekit", distributed_c10d._get_default_store())
+
+    def listen(self) -> None:
+        """From now on, get the signal that another process was asked to leave with, as if it had come to this one."""
+        threading.Thread(target=self._listen, daemon=True, name="notices").start()
+
+    def leave(self, status: int) -> None:
+        """Tell the others that this process was asked to leave with a status, and give them a moment to hear it."""
+        try:
+            self._store.set(_LEAVING, str(status))
+            until = time.monotonic() + _LEAVING_SECONDS
+            while time.monotonic() < until and self._store.add("heard", 0) < self._world_size - 1:
+                time.sleep(0.05)
+        except RuntimeError:  # the process that keeps the store is gone, so all are leaving
+            return
+
+    def come(self, place: int) -> None:
+        """Say that this process has come to a collective and waits there."""
+        self._store.set(f"come/{place}/{self._rank}", "")
+
+    def missing(self, place: int) -> list[int]:
+        """Ranks that have not come to a collective."""
+        return [rank for rank in range(self._world_size) if not self._store.check([f"come/{place}/{rank}"])]
+
+    def _listen(self) -> None:
+        numbers = {status: number for number, status in STATUS.items()}
+        try:
+            while not self._store.check([_LEAVING]):
+                time.sleep(_LISTENING_SECONDS)
+            self._store.set_timeout(timedelta(seconds=_LEAVING_SECONDS))
+            status = int(self._store.get(_LEAVING))
+            self._store.add("heard", 1)
+        except RuntimeError:  # as above, and a collective says so
+            return
+        os.kill(os.getpid(), numbers.get(status, signal.SIGTERM))
