@@ -7,6 +7,7 @@ and micro-batches a stretch of steps has one outcome, bit for bit. The run direc
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from pretrain.processes import Processes
 from pretrain.progress import Layout, Progress
 from pretrain.recipe import Recipe, read_recipe
 from pretrain.state import make_loop, save_loop
+from pretrain.trouble import Trouble
 from tokenization.store import TokenStore
 
 _CLOCKS = ("elapsed_seconds", "tokens_per_second", "logged_seconds")
@@ -39,7 +41,11 @@ Line = dict[str, Any]
 
 
 class ReplayError(CheckpointError):
-    """Steps that cannot be run again bit for bit, or that came out otherwise."""
+    """Steps that cannot be run again bit for bit."""
+
+
+class Differing(CheckpointError):
+    """Steps that were run again and came out otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +116,15 @@ def replay(stretch: Stretch, processes: Processes) -> str:
         What was found equal, in a sentence.
 
     Raises:
-        ReplayError: on the main process, naming what differs; or this launch computes in another way.
+        ReplayError: this launch computes in another way.
+        Differing: on the main process, naming what differs.
         StoreError, EncoderError: what the run was trained on is not there any more.
     """
-    began = time.monotonic()
-    with _threads(stretch.layout.num_threads):
+    began, store = time.monotonic(), TokenStore.open(stretch.store)
+    with _threads(stretch.layout.num_threads), TemporaryDirectory(prefix="replay-") as folder:
         processes.on_main(lambda: _check_layout(stretch, processes))
-        store = TokenStore.open(stretch.store)
-        loop = make_loop(stretch.recipe, processes, store, stretch.start)
-        lines = _run_again(stretch, loop, store)
-        differing = processes.on_main(lambda: _differences(stretch, loop, store, lines)) or []
+        loop, lines = _run_again(stretch, store, processes, Path(folder))
+        differing = processes.on_main(lambda: _differences(stretch, loop, store, lines, Path(folder))) or []
     seconds = time.monotonic() - began
     if differing:
         raise _differs(stretch, differing, seconds)
@@ -129,9 +134,11 @@ def replay(stretch: Stretch, processes: Processes) -> str:
     )
 
 
-def _run_again(stretch: Stretch, loop: Loop, store: TokenStore) -> list[Line]:
-    """Do the steps; gives the lines of metrics that they make."""
-    recipe, processes, lines = stretch.recipe, loop.processes, list[Line]()
+def _run_again(stretch: Stretch, store: TokenStore, processes: Processes, folder: Path) -> tuple[Loop, list[Line]]:
+    """Do the steps; gives the loop behind them and the lines of metrics that they make."""
+    recipe, lines = _that_goes_on(stretch.recipe), list[Line]()
+    loop = make_loop(recipe, processes, store, stretch.start)
+    trouble = Trouble(folder, loop, spike_score=None)  # which keeps the losses that spikes stand out from
     held_out = None
     if stretch.evaluated:
         held_out = HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length)
@@ -139,12 +146,20 @@ def _run_again(stretch: Stretch, loop: Loop, store: TokenStore) -> list[Line]:
     hidden = None if processes.is_main else True  # None: shown on a terminal only
     for step in tqdm(range(stretch.first + 1, stretch.last + 1), desc="replay", unit="step", disable=hidden):
         loop.step(0)
+        if loop.trained is not None and loop.trained.is_finite:
+            trouble.look()
         if step in stretch.told:
             lines.append(_without_clocks({"step": step, **loop.metrics()}))
         if held_out is not None and step in stretch.evaluated:
             loop.progress.evaluation = held_out.measure(loop.objective, processes, micro_batch_size=micro_batch_size)
             lines.append({"step": step, **loop.progress.evaluation})
-    return lines
+    return loop, lines
+
+
+def _that_goes_on(recipe: Recipe) -> Recipe:
+    """A recipe that skips whatever batch the run has skipped, also where it says by now that the next one ends it."""
+    skipping = {"on_nonfinite": "skip", "max_skipped_steps": sys.maxsize}
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=skipping)})
 
 
 # ------------------------------------------------------------------------------------------------ what can be replayed
@@ -268,11 +283,12 @@ def _without_clocks(line: Line) -> Line:
 # ------------------------------------------------------------------------------------------------ what differs
 
 
-def _differences(stretch: Stretch, loop: Loop, store: TokenStore, lines: Sequence[Line]) -> list[str]:
+def _differences(stretch: Stretch, loop: Loop, store: TokenStore, lines: Sequence[Line], folder: Path) -> list[str]:
     """What came out otherwise, one line each, the metrics first, since they tell the step."""
-    with TemporaryDirectory(prefix="replay-") as folder:
-        save_loop(loop, store, Path(folder))
-        return [*_differing_metrics(stretch.lines, lines), *_differing_files(Path(folder), stretch.end)]
+    again = folder / "checkpoint"
+    again.mkdir()
+    save_loop(loop, store, again)
+    return [*_differing_metrics(stretch.lines, lines), *_differing_files(again, stretch.end)]
 
 
 def _differing_metrics(recorded: Sequence[Line], lines: Sequence[Line]) -> Iterator[str]:
@@ -291,7 +307,7 @@ def _differing_files(again: Path, there: Path) -> Iterator[str]:
     """The files of a checkpoint that came out otherwise, and the first tensor of each."""
     names = {
         str(path.relative_to(folder)) for folder in (again, there) for path in folder.rglob("*") if path.is_file()
-    } - {"manifest.json", "progress.json"}
+    } - {"manifest.json", "progress.json", "recipe.yaml"}
     for name in sorted(names):
         absent = [folder for folder in (again, there) if not (folder / name).exists()]
         if absent:
@@ -339,7 +355,7 @@ def _differing_progress(recorded: dict[str, Any], again: dict[str, Any]) -> Iter
             yield f"progress.json: {name}: {recorded.get(name)} -> {again.get(name)}"
 
 
-def _differs(stretch: Stretch, differing: Sequence[str], seconds: float) -> ReplayError:
+def _differs(stretch: Stretch, differing: Sequence[str], seconds: float) -> Differing:
     start = stretch.start or "the run's beginning"
     if differing[0].startswith("metrics.jsonl"):
         cause = (
@@ -356,7 +372,7 @@ def _differs(stretch: Stretch, differing: Sequence[str], seconds: float) -> Repl
             "launch the same command, which trains these steps again."
         )
     found = "".join(f"\n  {difference}" for difference in differing)
-    return ReplayError(
+    return Differing(
         f"{stretch.end} is not what its steps give: steps {stretch.first:,} to {stretch.last:,} were run again from "
         f"{start} in {seconds:.1f} s, expected every bit equal, got{found}\n{cause}"
     )

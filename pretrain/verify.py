@@ -16,7 +16,8 @@ from pretrain.checkpoint import CheckpointError, Checkpoints, read_progress, ver
 from pretrain.commands import guarded
 from pretrain.processes import Processes
 from pretrain.recipe import read_recipe
-from pretrain.replay import ReplayError, Stretch, find_stretch, recorded_precision, replay
+from pretrain.replay import Differing, ReplayError, Stretch, find_stretch, recorded_precision, replay
+from pretrain.signals import Signals
 from tokenization.preparing.shards import file_digest
 from tokenization.store import StoreError, TokenStore
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.replay is not None and len(options.paths) > 1:
         parser.error("--replay goes with one run")
     if options.replay is not None:
-        return guarded(lambda _: _verify_and_replay(options.paths[0], options.replay))
+        return guarded(lambda signals: _verify_and_replay(options.paths[0], options.replay, signals))
     return guarded(lambda _: _examined(options.paths).raise_damages())
 
 
@@ -70,27 +71,26 @@ class Findings:
             raise CheckpointError("\n".join(self.damages))
 
 
-def _verify_and_replay(run: Path, num_steps: int) -> None:
+def _verify_and_replay(run: Path, num_steps: int, signals: Signals) -> None:
     """Verify a run, and run its last steps again if all is whole that this takes."""
-    processes = Processes.start(recorded_precision(run))
-    try:
-        findings = processes.on_main(lambda: _examined([run]))
-        stretch = processes.broadcast(
-            processes.on_main(lambda: None if findings is None else _stretch(run, num_steps, findings))
-        )
-        assert stretch is not None, "the main process raises otherwise"
-        try:
-            equal = replay(stretch, processes)
-        except ReplayError as error:  # only the main process compares
-            assert findings is not None
-            findings.damages.append(str(error))
-        else:
-            if findings is not None:
-                print(f"{run}: {equal}")
-        if findings is not None:
-            findings.raise_damages()
-    finally:
-        processes.leave()
+    with signals.enforced():
+        processes = Processes.start(recorded_precision(run))
+        with processes.together():
+            findings = processes.on_main(lambda: _examined([run]))
+            stretch = processes.broadcast(
+                processes.on_main(lambda: None if findings is None else _stretch(run, num_steps, findings))
+            )
+            assert stretch is not None, "the main process raises otherwise"
+            try:
+                equal = replay(stretch, processes)
+            except Differing as error:
+                assert findings is not None, "only the main process compares"
+                findings.damages.append(str(error))
+            else:
+                if findings is not None:
+                    print(f"{run}: {equal}")
+    if findings is not None:
+        findings.raise_damages()
 
 
 def _stretch(run: Path, num_steps: int, findings: Findings) -> Stretch:
