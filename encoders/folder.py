@@ -1,5 +1,6 @@
 """Reading an encoder from a transformers folder: its own configuration, safetensors only, no code of the folder."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -13,19 +14,28 @@ from encoders.config import EncoderError
 from encoders.conversion import electra_of_bert
 from encoders.encoder import EXTRA_HEADS, Encoder, Heads, SentenceHead
 
+_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+          "max_position_embeddings")  # fmt: skip
+_INDEX = "model.safetensors.index.json"
+
 
 def read_config(folder: Path) -> PreTrainedConfig:
     """The configuration of a transformers folder; no code of the folder is run.
 
     Raises:
-        EncoderError: no model folder.
+        EncoderError: no model folder, or one whose sizes are none.
     """
     reason = "it has no config.json"
     try:
         if (folder / "config.json").is_file():
-            return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            sizes = {name: getattr(config, name) for name in _SIZES if hasattr(config, name)}
+            wrong = [f"{name} is {size!r}" for name, size in sizes.items() if type(size) is not int or size < 1]
+            if not wrong:
+                return config
+            reason = ", ".join(wrong)
+    except Exception as error:  # what a stranger wrote can fail anywhere in transformers
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
     raise EncoderError(
         f"{folder} is not a transformers model folder ({reason}); expected config.json and model.safetensors. "
         "Name a folder that save_pretrained or this kit wrote."
@@ -75,18 +85,20 @@ def _load_model(
 ) -> tuple[PreTrainedModel, list[str]]:
     """The transformers model of a folder in float32, and the names of the heads' weights that the folder lacks."""
     _, model_class = find_class(config, heads, str(folder))
-    if not any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
+    if not any((folder / name).exists() for name in ("model.safetensors", _INDEX)):
         raise EncoderError(
             f"{folder} has no model.safetensors; expected weights as safetensors (pickled weights can run code and are "
             "not read). Save the model again with save_pretrained."
         )
+    _check_weights(folder, config)
     try:
         model, info = model_class.from_pretrained(
             folder, config=fit_config(config, heads), attn_implementation=attention, dtype=torch.float32,
-            use_safetensors=True, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True,
+            use_safetensors=True, local_files_only=True, trust_remote_code=False, output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )  # fmt: skip
-    except (OSError, SafetensorError) as error:
-        raise _unfit(folder, str(error)) from error
+    except Exception as error:  # what a stranger wrote can fail anywhere in transformers
+        raise _unfit(folder, f"{type(error).__name__}: {error}"[:400]) from error
     if info["mismatched_keys"]:
         name, found, expected = min(info["mismatched_keys"])
         raise _unfit(folder, f"{name} is {tuple(found)}, not {tuple(expected)}")
@@ -95,6 +107,26 @@ def _load_model(
     if body:  # transformers would draw them at random, and the run would start from noise without a word
         raise _unfit(folder, f"{len(body)} of the encoder's are not there, such as {body[0]}")
     return model, missing
+
+
+def _check_weights(folder: Path, config: PreTrainedConfig) -> None:
+    """See to it that transformers will read safetensors of this folder only, and make no more than they can fill."""
+    if (folder / "adapter_config.json").exists() or getattr(config, "transformers_weights", None) is not None:
+        raise _unfit(folder, "adapter_config.json or transformers_weights names others")
+    files = [folder / "model.safetensors"]
+    if not files[0].exists():
+        try:
+            names = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+            files = [folder / name for name in dict.fromkeys(names) if Path(name).name == name]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise _unfit(folder, f"{_INDEX} cannot be read: {error}") from error
+        if len(files) < len(set(names)) or any(file.suffix != ".safetensors" for file in files):
+            raise _unfit(folder, f"{_INDEX} names files that are no safetensors of the folder")
+    width = config.hidden_size
+    table = config.vocab_size * getattr(config, "embedding_size", width)
+    least = table + config.num_hidden_layers * width * (4 * width + 2 * config.intermediate_size)
+    if least > (there := sum(file.stat().st_size for file in files if file.exists())):  # a weight has a byte at least
+        raise _unfit(folder, f"config.json asks for more than {least} weights, and there are {there} bytes of them")
 
 
 def _extend_positions(model: PreTrainedModel, num_positions: int) -> None:

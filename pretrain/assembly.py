@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import PreTrainedConfig
 
 from encoders.attention import attention_kernel
@@ -16,6 +16,7 @@ from encoders.folder import load_encoder, read_config
 from objectives.draws import Key
 from objectives.objective import Objective
 from pretrain.batches import Examples
+from pretrain.checkpoint import CheckpointError, read_tensors
 from pretrain.recipe import Recipe
 from tokenization.cache import Engine, prepare_store
 from tokenization.preparing.cores import prepare_here
@@ -108,9 +109,19 @@ def save_objective(objective: Objective, tokenizer_path: Path, folder: Path) -> 
 
 
 def load_own_state(objective: Objective, checkpoint: Path) -> None:
-    """Give an objective that was restored from a checkpoint what its networks' folders do not hold."""
+    """Give an objective that was restored from a checkpoint what its networks' folders do not hold.
+
+    Raises:
+        CheckpointError: it is not there, or does not fit.
+    """
     if objective.own_state():
-        objective.load_own_state(load_file(checkpoint / OWN_STATE))
+        try:
+            objective.load_own_state(read_tensors(checkpoint / OWN_STATE))
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{checkpoint / OWN_STATE} does not fit ({error}), expected the state of this recipe's run as it was "
+                "saved. Name another checkpoint."
+            ) from error
 
 
 def save_model(encoder: Encoder, tokenizer_path: Path, folder: Path) -> None:

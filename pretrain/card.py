@@ -40,7 +40,7 @@ A pretrained {{ architecture }} encoder, trained by clozekit with the objective 
 | training documents, sentences, tokens | {{ counts | join(", ") }} |
 | data fingerprint | `{{ fingerprint }}` |
 {% for name, value in progress.evaluation.items() %}
-| {{ name }} | {{ "{:.4f}".format(value) }} |
+| {{ name | e }} | {{ "{:.4f}".format(value) }} |
 {% endfor %}
 
 {% if recipe.objective.draws_tokens %}
@@ -65,7 +65,7 @@ inputs = tokenizer("The cat sat on the moon.", return_tensors="pt")
 ```python
 from transformers import pipeline
 
-pipeline("fill-mask", model="PATH")("The cat sat on the {{ mask }}.")
+pipeline("fill-mask", model="PATH")({{ sentence }})
 ```
 {% endif %}
 
@@ -132,7 +132,7 @@ def write_card(folder: Path, network: str, recipe: Recipe, store: TokenStore, pr
         progress=progress,
         architecture=architecture,
         license=" ".join((recipe.corpus.license or "").split()),
-        mask=load_tokenizer(folder).mask_token,
+        sentence=json.dumps(f"The cat sat on the {load_tokenizer(folder).mask_token}.", ensure_ascii=False),
         pooler=architecture == "bert" and recipe.objective.heads[network] == "sentence_pairs",
         question="sentence-order" if "sop" in recipe.objective.terms else "next-sentence",
         extra_heads=(folder / EXTRA_HEADS).exists(),

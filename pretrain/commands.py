@@ -12,6 +12,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from encoders.config import EncoderError
 from objectives.rows import ExamplesError
 from pretrain.checkpoint import CheckpointError
+from pretrain.lock import LockError
 from pretrain.loop import TrainingError
 from pretrain.metrics import MetricsError
 from pretrain.processes import LaunchError, ProcessesError
@@ -28,6 +29,7 @@ USER_MISTAKES = (
     EncoderError,
     ExamplesError,
     LaunchError,
+    LockError,
     MetricsError,
     ProbeError,
     RecipeError,

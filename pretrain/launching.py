@@ -65,7 +65,7 @@ def starting_point(recipe: Recipe, launch: Launch, store: TokenStore, mixed_prec
 
 def clear(run_dir: Path) -> None:
     """Delete what an earlier run left; only now that the new one is known to start."""
-    for folder in ("checkpoints", "model", "generator", "probes"):
+    for folder in ("checkpoints", "model", "generator", "probes", "trouble"):
         shutil.rmtree(run_dir / folder, ignore_errors=True)
     for file in ("metrics.jsonl", "report.html"):
         (run_dir / file).unlink(missing_ok=True)

@@ -115,6 +115,8 @@ class Checkpoint(BaseModel, frozen=True, extra="forbid", strict=True):
     """Updates between two checkpoints; null: only at the end."""
     keep: int = Field(default=2, ge=1)
     """Newest checkpoints that are kept."""
+    keep_every: int | None = Field(default=None, ge=1)
+    """Checkpoints of steps that are a multiple of it, which is one of every_steps, are kept for good; null: none."""
     best: str | None = None
     """Evaluation metric, such as eval/mlm_nats, whose best checkpoint is kept as well; null: none. A discriminator's
     figures fall as its generator gets better, so they are no measure of progress along a run."""

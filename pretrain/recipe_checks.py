@@ -36,6 +36,7 @@ def between_sections(sections: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _schedule_problems(valid("schedule"), valid("train"))
     yield from _rate_problems(valid("masking"), valid("objective"), valid("train"))
     yield from _weighting_problems(valid("masking"), valid("objective"))
+    yield from _keep_problems(valid("checkpoint"))
     yield from _held_out_problems(valid("corpus"), valid("evaluate"), valid("checkpoint"))
     yield from _metric_problems(valid("objective"), valid("checkpoint"))
 
@@ -145,6 +146,19 @@ def _weighting_problems(masking: Any, objective: Any) -> Iterator[Problem]:
                 f"got {value} with objective.target_weighting inverse_probability, which needs each row to have the "
                 f"targets of its rate, each once; {remedy}, or set objective.target_weighting to none",
             )
+
+
+def _keep_problems(checkpoint: Any) -> Iterator[Problem]:
+    if not (checkpoint and checkpoint.keep_every is not None):
+        return
+    every = checkpoint.every_steps
+    if every is None or checkpoint.keep_every % every:
+        expected = f"expected a multiple of checkpoint.every_steps = {every}" if every else "expected it to be set"
+        yield Problem(
+            "checkpoint.keep_every",
+            f"got {checkpoint.keep_every}{'' if every else ' without checkpoint.every_steps'}, {expected}, as only "
+            "checkpoints that are written can be kept; change one of them, or leave it out",
+        )
 
 
 def _held_out_problems(corpus: Any, evaluate: Any, checkpoint: Any) -> Iterator[Problem]:

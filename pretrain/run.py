@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,13 +14,16 @@ from pretrain.checkpoint import CheckpointError, Checkpoints, put_in_place, read
 from pretrain.evaluation import EvaluationEnded, HeldOut
 from pretrain.health import Health
 from pretrain.launching import Launch, clear, starting_point
+from pretrain.lock import RunLock
 from pretrain.loop import Loop, NotFinite, TrainingError
 from pretrain.metrics import MetricsLog, check_trackers
 from pretrain.processes import Processes
 from pretrain.progress import Layout
 from pretrain.recipe import Recipe, check_world_size
+from pretrain.saving import Saving
 from pretrain.signals import Interrupted, Signals
-from pretrain.state import make_loop, save_loop
+from pretrain.space import check_run, check_save, checkpoint_bytes
+from pretrain.state import Snapshot, make_loop
 from pretrain.trouble import Trouble
 from probes import PROBES
 from probes.report import write_report
@@ -43,12 +47,19 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
             trackers=recipe.log.trackers,
             folder=recipe.run_dir,
         )
-        with processes.together():
+        with processes.together(), ExitStack() as held:
             processes.on_main(lambda: check_world_size(recipe, processes.world_size))
+            processes.on_main(lambda: _take(recipe.run_dir, held))
             run = _assembled(recipe, launch, signals, processes)
             run.go_on()
             run.hand_over()
     return recipe.run_dir
+
+
+def _take(run_dir: Path, held: ExitStack) -> None:
+    """Take the run directory for this run alone, and tidy up behind one that was killed."""
+    held.enter_context(RunLock(run_dir))
+    Checkpoints(run_dir).clear_leftovers()
 
 
 def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Processes) -> "Run":
@@ -66,6 +77,7 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
         logger.info("no document is held out, so nothing will be evaluated")
 
     loop = make_loop(recipe, processes, store, checkpoint)
+    processes.on_main(lambda: check_run(recipe, loop.objective, loop.optimizers))
     differing = loop.progress.lay_out(Layout.here(recipe, processes))
     if launch.fresh:
         processes.on_main(lambda: clear(recipe.run_dir))
@@ -88,7 +100,7 @@ class Run:
     ) -> None:
         self.recipe, self.processes, self.store = recipe, processes, store
         self.loop, self.held_out, self.signals = loop, held_out, signals
-        self.checkpoints = Checkpoints(recipe.run_dir)
+        self.checkpoints, self.saving = Checkpoints(recipe.run_dir), Saving()
         hidden_ratio = recipe.masking.mask_replace_prob + recipe.masking.random_replace_prob
         self.health = Health(loop.objective, store.train, hidden_ratio=hidden_ratio)
         self.trouble = Trouble(recipe.run_dir, loop, spike_score=recipe.log.spike_score)
@@ -117,6 +129,11 @@ class Run:
         self.signals.deferred = True
         try:
             self._train()
+            self.processes.on_main(self.saving.finish)
+        except Exception:
+            with suppress(CheckpointError):
+                self.saving.finish()  # what another process does to this one takes nothing from a checkpoint
+            raise
         finally:
             if self.log is not None:
                 self.log.close()
@@ -149,6 +166,7 @@ class Run:
             self.processes.on_main(self._probe)
 
     def _write_metrics(self) -> None:
+        self.processes.on_main(self.saving.check)
         line, share = self.loop.metrics(), min(1.0, self.loop.share())
         if self.log is not None:
             elapsed = self.loop.progress.elapsed_seconds
@@ -190,6 +208,7 @@ class Run:
         step = self.loop.progress.step
         if step and self.saved_step != step:
             self._save()
+        self.processes.on_main(self.saving.finish)
         raise Interrupted(status, f"step {step} is saved" if step else "no step was done yet")
 
     def _stop(self, error: NotFinite) -> NoReturn:
@@ -197,6 +216,7 @@ class Run:
         folder, step = self.trouble.write("not finite", {}), self.loop.progress.step
         if step and self.saved_step != step:
             self._save()
+        self.processes.on_main(self.saving.finish)
         raise TrainingError(
             f"{error} The batch is in {folder}. "
             + (f"Step {step} is saved: launch" if step else "Launch")
@@ -205,17 +225,24 @@ class Run:
         ) from error
 
     def _save(self) -> None:
+        """Begin to write a checkpoint of the step that is done."""
         self.loop.check_weights()
-        step, checkpoint = self.loop.progress.step, self.recipe.checkpoint
+        self.processes.on_main(self._start_saving)
+        self.saved_step = self.loop.progress.step
 
-        def save() -> None:
-            assert self.log is not None, "the main process keeps it"
-            self.log.sync()
-            self.checkpoints.write(step, lambda folder: save_loop(self.loop, self.store, folder))
-            self.checkpoints.prune(step, keep=checkpoint.keep, best=checkpoint.best)
+    def _start_saving(self) -> None:
+        assert self.log is not None, "the main process keeps it"
+        loop, step, settings = self.loop, self.loop.progress.step, self.recipe.checkpoint
+        self.saving.finish()
+        check_save(step, self.recipe.run_dir, checkpoint_bytes(loop.objective, loop.optimizers))
+        self.log.sync()
+        snapshot = Snapshot.of(loop, self.store)
 
-        self.processes.on_main(save)
-        self.saved_step = step
+        def write() -> None:
+            self.checkpoints.write(step, snapshot.write)
+            self.checkpoints.prune(step, keep=settings.keep, keep_every=settings.keep_every, best=settings.best)
+
+        self.saving.start(write)
 
     def _export(self) -> None:
         source = self.checkpoints.best(self.recipe.checkpoint.best) or self.checkpoints.newest_valid()

@@ -1,15 +1,20 @@
-"""What a checkpoint holds of a run: a loop written to a folder, and a loop that goes on from there, side by side.
+"""What a checkpoint holds of a run: a loop's snapshot, and a loop that goes on from there, side by side.
 
 Order, masks and dropout are functions of the seed and of where a run stands, so there is no generator's state to keep.
 """
 
 import json
 import logging
-from dataclasses import asdict
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
+from objectives.objective import Objective
 from pretrain.assembly import (
     build_objective,
     load_objective,
@@ -18,7 +23,7 @@ from pretrain.assembly import (
     saved_networks,
     training_examples,
 )
-from pretrain.checkpoint import load_optimizers, read_progress, save_optimizers
+from pretrain.checkpoint import OPTIMIZER, load_optimizers, optimizer_state, read_progress, read_tensors
 from pretrain.loop import Loop
 from pretrain.processes import Processes
 from pretrain.progress import Layout, Progress
@@ -30,20 +35,61 @@ _TALLY = "state/tally.safetensors"
 logger = logging.getLogger(__name__)
 
 
-def save_loop(loop: Loop, store: TokenStore, folder: Path) -> None:
-    """Write all files of a checkpoint but its manifest into an empty folder."""
-    save_objective(loop.objective, store.tokenizer_path, folder)
-    save_optimizers(loop.optimizers, loop.objective, folder / "state")
-    save_file(loop.tally.state(), folder / _TALLY)
-    scaler = loop.processes.accelerator.scaler
-    record = {
-        **asdict(Layout.here(loop.recipe, loop.processes)),
-        **asdict(loop.progress),
-        "gradient_scaler": scaler.state_dict() if scaler is not None else None,
-        "store": store.fingerprint,
-    }
-    (folder / "progress.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    (folder / "recipe.yaml").write_text(loop.recipe.to_yaml(), encoding="utf-8")
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All that a checkpoint holds of a loop at one moment, copied to the host, so that the loop can go on meanwhile."""
+
+    objective: Objective
+    optimizers: dict[str, Tensor]
+    """The optimizers' state, each tensor by its optimizer's number and its parameter's name."""
+    optimizer_names: list[str]
+    sums: dict[str, Tensor]
+    """What the next line of metrics has added up so far."""
+    record: dict[str, Any]
+    recipe: str
+    tokenizer_path: Path
+
+    @classmethod
+    def of(cls, loop: Loop, store: TokenStore) -> "Snapshot":
+        """The loop as it stands between two steps."""
+        scaler = loop.processes.accelerator.scaler
+        return cls(
+            objective=_copy(loop.objective),
+            optimizers=optimizer_state(loop.optimizers, loop.objective),
+            optimizer_names=[type(optimizer).__name__ for optimizer in loop.optimizers],
+            sums=loop.tally.state(),
+            record={
+                **asdict(Layout.here(loop.recipe, loop.processes)),
+                **asdict(loop.progress),
+                "gradient_scaler": scaler.state_dict() if scaler is not None else None,
+                "store": store.fingerprint,
+            },
+            recipe=loop.recipe.to_yaml(),
+            tokenizer_path=store.tokenizer_path,
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write all files of a checkpoint but its manifest into an empty folder."""
+        state = folder / "state"
+        state.mkdir()
+        save_objective(self.objective, self.tokenizer_path, folder)
+        save_file(self.optimizers, state / OPTIMIZER)
+        save_file(self.sums, folder / _TALLY)
+        (state / "optimizer.json").write_text(_json({"optimizers": self.optimizer_names}), encoding="utf-8")
+        (folder / "progress.json").write_text(_json(self.record), encoding="utf-8")
+        (folder / "recipe.yaml").write_text(self.recipe, encoding="utf-8")
+
+
+def _copy(objective: Objective) -> Objective:
+    """The objective with its weights copied to the host; what is shared stays shared."""
+    copies: dict[int, Any] = {id(value): value.detach().to("cpu", copy=True) for value in objective.buffers()}
+    for parameter in objective.parameters():
+        copies[id(parameter)] = nn.Parameter(parameter.detach().to("cpu", copy=True), parameter.requires_grad)
+    return deepcopy(objective, copies)
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2) + "\n"
 
 
 def make_loop(recipe: Recipe, processes: Processes, store: TokenStore, checkpoint: Path | None) -> Loop:
@@ -81,6 +127,6 @@ def _take_sums(loop: Loop, checkpoint: Path) -> None:
     if loop.processes.accelerator.scaler is not None:
         loop.processes.accelerator.scaler.load_state_dict(read_progress(checkpoint)["gradient_scaler"])
     if (checkpoint / _TALLY).exists():
-        loop.tally.load_state(load_file(checkpoint / _TALLY))
+        loop.tally.load_state(read_tensors(checkpoint / _TALLY))
     else:
         logger.warning("%s is of an earlier version: the next line of metrics counts from here on", checkpoint)

@@ -7,6 +7,7 @@ the output of the embedding layer. All layers come from one pass, in batches of 
 # N sentences, B sentences of a batch, T tokens of the longest of them, K layers, D hidden size
 
 import inspect
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.probe import ProbeError
+from tokenization.vocabulary import check_tokenizer_files
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +28,8 @@ Span = tuple[int, int]
 Vectors = NDArray[np.float32]
 
 BATCH_SIZE = 32
+MOST_LAYERS = 1000
+"""More than any encoder has; transformers would go on making them for hours."""
 EXCERPT = 60
 
 
@@ -73,6 +77,7 @@ class Embedder:
 
         folder = _transformer_folder(path)
         with _explained(path), _quiet_transformers():
+            _check_files(Path(folder))
             model, info = AutoModel.from_pretrained(
                 folder, **_local(folder), use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
@@ -96,6 +101,7 @@ class Embedder:
         folder = _transformer_folder(path)
         with _explained(path), _quiet_transformers(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            _check_files(Path(folder))
             config = AutoConfig.from_pretrained(folder, **_local(folder))
             model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
             tokenizer = _tokenizer(folder)
@@ -278,6 +284,29 @@ def _transformer_folder(path: str | Path) -> str:
     return str(path)
 
 
+def _check_files(folder: Path) -> None:
+    """See to it that transformers will read safetensors and the tokenizer of this folder only.
+
+    Raises:
+        ValueError: something in it names other files or code, or more layers than any encoder has.
+    """
+    if not folder.is_dir():
+        return  # a hub id, whose files transformers keeps together
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if (folder / "adapter_config.json").exists() or "transformers_weights" in config:
+        raise ValueError("adapter_config.json or transformers_weights names other weights")
+    if "/" in f"{config.get('_attn_implementation')} {config.get('attn_implementation')}":
+        raise ValueError("config.json asks for an attention kernel from the hub, which is code")
+    layers = config.get("num_hidden_layers", 1)
+    if type(layers) is not int or not 1 <= layers <= MOST_LAYERS:
+        raise ValueError(f"config.json says that num_hidden_layers is {layers!r}")
+    index = folder / "model.safetensors.index.json"
+    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.exists() else ()
+    if wrong := [name for name in names if Path(name).name != name or Path(name).suffix != ".safetensors"]:
+        raise ValueError(f"{index.name} names {wrong[0]!r}")
+    check_tokenizer_files(folder)
+
+
 def _local(folder: str) -> dict[str, Any]:
     return {"local_files_only": Path(folder).is_dir(), "trust_remote_code": False}
 
@@ -291,12 +320,10 @@ def _tokenizer(folder: str) -> Any:
 @contextmanager
 def _explained(path: str | Path) -> Iterator[None]:
     """Turns what transformers says about a folder that it cannot load into a ProbeError."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # what a stranger wrote can fail anywhere in transformers
+        reason = " ".join(f"{error or type(error).__name__}".split())
         is_folder = Path(path).is_dir()
         got = "cannot be loaded" if is_folder else "is not a folder, and cannot be loaded as a hub id"
         advice = "Save it again with save_pretrained." if is_folder else "Check the path."

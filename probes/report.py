@@ -214,7 +214,7 @@ def _model(model: dict[str, Any], results: dict[str, Any], folder: Path) -> dict
     ]
     pictures = []
     for picture in model["pictures"]:
-        file = folder / picture["file"]
+        file = folder / Path(picture["file"]).name  # beside the results, wherever they say that it is
         source = _inline(file.read_bytes()) if file.is_file() else None
         pictures.append({**picture, "source": source})
     return {**model, "tables": tables, "pictures": pictures}

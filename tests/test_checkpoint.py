@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
+from pretrain import checkpoint
 from pretrain.checkpoint import CheckpointError, Checkpoints, read_progress, verify
 from pretrain.recipe import Recipe
 
@@ -154,6 +155,47 @@ def test_a_checkpoint_of_the_same_step_is_replaced(tmp_path: Path) -> None:
     assert (path / "weights").read_text() == "new"
 
 
+def test_one_that_is_replaced_comes_back_if_the_new_one_is_not_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    path = checkpoints.write(7, lambda folder: _fill(folder, "old"))
+    sync = checkpoint._sync
+
+    def corrupting(synced: Path) -> None:  # a disk that keeps something else
+        sync(synced)
+        if synced == checkpoints.folder and path.exists() and (path / "weights").read_text() == "new":
+            (path / "weights").write_text("n\0w")
+
+    monkeypatch.setattr(checkpoint, "_sync", corrupting)
+    with pytest.raises(CheckpointError, match="step-00000007 is damaged: weights has other content"):
+        checkpoints.write(7, lambda folder: _fill(folder, "new"))
+    assert list(checkpoints.folder.iterdir()) == [path]
+    assert (path / "weights").read_text() == "old"
+    verify(path)
+
+
+@pytest.mark.parametrize("place", [None, "damaged", "whole"])
+@pytest.mark.parametrize("aside", ["damaged", "whole"])
+def test_of_two_of_one_step_that_a_crash_left_the_whole_one_is_kept(
+    tmp_path: Path, place: str | None, aside: str
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    path, old = checkpoints.folder / "step-00000007", checkpoints.folder / ".replaced-step-00000007"
+    for target, state in ((old, aside), (path, place)):
+        if state is not None:
+            checkpoints.write(7, lambda folder, target=target: _fill(folder, target.name)).rename(target)
+            if state == "damaged":
+                (target / "progress.json").write_text("damaged")
+        if target is old:
+            old.rename(tmp_path / "aside")  # the next write would clear it
+    (tmp_path / "aside").rename(old)
+    checkpoints.clear_leftovers()
+    assert list(checkpoints.folder.iterdir()) == [path]
+    comes_back = place is None or (place, aside) == ("damaged", "whole")
+    assert (path / "weights").read_text() == (old if comes_back else path).name
+
+
 def _refuses(number: int) -> Callable[[Path], None]:
     def fill(folder: Path) -> None:
         _fill(folder)
@@ -252,6 +294,56 @@ def test_checkpoints_of_later_steps_make_way(tmp_path: Path) -> None:
         checkpoints.write(step, _fill)
     checkpoints.prune(2, keep=2, best=None)
     assert _steps(checkpoints) == [1, 2]
+
+
+def test_checkpoints_of_a_multiple_are_kept_for_good_unless_a_resume_went_behind_them(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (2, 3, 4, 6, 8, 9):
+        checkpoints.write(step, _fill)
+    checkpoints.prune(9, keep=1, keep_every=4, best=None)
+    assert _steps(checkpoints) == [4, 8, 9]
+    checkpoints.write(6, _fill)
+    checkpoints.prune(6, keep=1, keep_every=4, best=None)
+    assert _steps(checkpoints) == [4, 6]
+
+
+@pytest.mark.parametrize(
+    ("whole", "left"), [({2}, [2, 4]), ({1, 2}, [2, 4]), ({9}, [4, 9]), ({3, 4}, [4]), (set(), [4])]
+)
+def test_the_only_whole_checkpoint_is_never_pruned(tmp_path: Path, whole: set[int], left: list[int]) -> None:
+    for step in (1, 2, 3, 4, 9):
+        path = Checkpoints(tmp_path).write(step, _fill)
+        if step not in whole:
+            (path / "weights").write_text("damaged")
+    checkpoints = Checkpoints(tmp_path)  # of a process that wrote none of them
+    checkpoints.prune(4, keep=1, best=None)
+    assert _steps(checkpoints) == left
+
+
+def test_what_was_just_written_and_verified_is_not_read_again_to_prune(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.write(step, _fill)
+    monkeypatch.setattr("pretrain.checkpoint.verify", lambda path: pytest.fail("it is read again"))
+    checkpoints.prune(2, keep=1, best=None)
+    assert _steps(checkpoints) == [2]
+
+
+def test_a_copy_under_another_name_is_no_checkpoint_and_is_left_alone(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    copy = shutil.copytree(checkpoints.write(1, _fill), checkpoints.folder / "step-00000001.bak")
+    checkpoints.write(2, _fill)
+    checkpoints.prune(2, keep=1, best=None)
+    assert sorted(checkpoints.folder.iterdir()) == [copy, checkpoints.folder / "step-00000002"]
+
+
+def test_a_step_of_more_digits_is_newer(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (99_999_999, 100_000_000):
+        checkpoints.write(step, _fill)
+    assert _steps(checkpoints) == [99_999_999, 100_000_000]
 
 
 def test_a_training_run_keeps_as_many_as_asked_and_hands_over_the_best(

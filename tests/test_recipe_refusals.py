@@ -140,6 +140,10 @@ BETWEEN_SECTIONS = {
     "eval/mlm_nats, eval/accuracy/mlm, eval/nsp_nats, eval/accuracy/nsp; did you mean eval/mlm_nats?",
     ("checkpoint.best=eval/nsp_nats", "objective.name=mlm"): "checkpoint.best: got 'eval/nsp_nats' (text), expected "
     "what objective mlm reports: eval/mlm_nats, eval/accuracy/mlm",
+    ("checkpoint.keep_every=300",): "checkpoint.keep_every: got 300, expected a multiple of checkpoint.every_steps = "
+    "200, as only checkpoints that are written can be kept; change one of them, or leave it out",
+    ("checkpoint={keep_every: 200}",): "checkpoint.keep_every: got 200 without checkpoint.every_steps, expected it to "
+    "be set, as only checkpoints that are written can be kept; change one of them, or leave it out",
     (DETECTION, "checkpoint.best=null"): "encoder.name: got bert with objective replaced_token_detection, expected "
     "electra or modernbert; name electra is the same body (embedding_size left out is hidden_size)",
     (DETECTION, MODERNBERT, "checkpoint.best=null"): "objective.generator_fraction: got 0.25 with sharing all on a "
@@ -172,6 +176,7 @@ def test_sections_that_do_not_fit_together_are_refused(path: Path, overrides: tu
     [
         ["objective.name=mlm"],  # pairs without NSP: two segments, as ELECTRA's data has them
         ["objective.name=mlm", "examples={name: packed}"],
+        ["checkpoint.keep_every=400"],
         ["corpus.held_out=0", "evaluate.every_steps=null", "checkpoint.best=null"],
         ["examples.max_seq_length=512"],
         ["examples.max_seq_length=1024", "encoder={from: runs/x/model}"],  # its positions are known when it is read

@@ -25,6 +25,8 @@ _UNUSED = re.compile(r"[\[<]unused_?\d+[\]>]")
 _BERT_TYPES = ("bert", "distilbert", "electra")
 _BERT_CLASSES = tuple(f"{name}Tokenizer{kind}" for name in ("Bert", "DistilBert", "Electra") for kind in ("", "Fast"))
 _BERT_MAX_LENGTH = 512
+_LEFT_OVER = ("tokenizer_file", "special_tokens_map_file")  # of older transformers, which nothing reads any more
+_MOST_IDS = 1 << 24  # sixty times the largest vocabulary in use; arrays are made of this size
 
 
 class VocabularyError(ValueError):
@@ -84,8 +86,9 @@ def load_tokenizer(
     # Left over from whoever saved it; the tokens of a long sentence would be cut off without a word.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
+    tokenizer.chat_template = None  # a program, which no encoder needs
     # How it was loaded; transformers would save these as settings of the tokenizer.
-    for argument in ("is_local", "local_files_only"):
+    for argument in ("is_local", "local_files_only", "trust_remote_code"):
         tokenizer.init_kwargs.pop(argument, None)
     return tokenizer
 
@@ -127,13 +130,19 @@ def _read_vocab_txt(file: Path, lowercase: bool | None, log: logging.Logger) -> 
             "tokenizer: %s does not say whether it is lower-case; %s, so text is %slower-cased. "
             "Set tokenizer.lowercase to say otherwise.", file, why, "" if lowercase else "not ",
         )  # fmt: skip
-    return BertTokenizer(
-        vocab={token: id for id, token in enumerate(tokens)},
-        do_lower_case=lowercase,
-        tokenize_chinese_chars=config.get("tokenize_chinese_chars", True),
-        strip_accents=config.get("strip_accents"),
-        model_max_length=config.get("model_max_length", _BERT_MAX_LENGTH),
-    )
+    try:
+        return BertTokenizer(
+            vocab={token: id for id, token in enumerate(tokens)},
+            do_lower_case=lowercase,
+            tokenize_chinese_chars=config.get("tokenize_chinese_chars", True),
+            strip_accents=config.get("strip_accents"),
+            model_max_length=config.get("model_max_length", _BERT_MAX_LENGTH),
+        )
+    except (TypeError, ValueError) as error:
+        raise VocabularyError(
+            f"{file.parent}: got a tokenizer_config.json that no vocab.txt can be read by ({error}), expected that of "
+            "a BERT. Correct it, or delete it."
+        ) from error
 
 
 def _read_folder(folder: Path) -> PreTrainedTokenizerFast:
@@ -147,8 +156,9 @@ def _read_folder(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def _load(folder: Path, loader: Any) -> PreTrainedTokenizerFast:
+    check_tokenizer_files(folder)
     try:
-        tokenizer = loader.from_pretrained(folder)
+        tokenizer = loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises nothing narrower for a file that it cannot parse
         raise VocabularyError(
             f"{folder}: got a folder from which no tokenizer can be loaded ({error}).\n"
@@ -162,6 +172,25 @@ def _load(folder: Path, loader: Any) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def check_tokenizer_files(folder: Path) -> None:
+    """See to it that a tokenizer's settings name no file of this machine outside its folder, which would be read.
+
+    Raises:
+        VocabularyError: they do.
+    """
+    home = folder.resolve()
+    for key, value in _read_json(folder / "tokenizer_config.json").items():
+        if key in _LEFT_OVER or not (key.endswith(("_file", "_files")) and value):
+            continue
+        for name in map(str, value if isinstance(value, list) else [value]):
+            places = [Path(name), folder / name] if "\0" not in name else []
+            if any(place.exists() and not place.resolve().is_relative_to(home) for place in places):
+                raise VocabularyError(
+                    f"{folder}: got a tokenizer_config.json whose {key} is {name!r}, outside the folder, expected "
+                    "files of the folder. Remove that setting if you trust the rest of it."
+                )
+
+
 def _missing_tokens(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     return [name for name in _NEEDED_TOKENS if getattr(tokenizer, f"{name}_id") is None]
 
@@ -170,7 +199,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     """An object in a JSON file; empty where there is no such file, or nothing of the kind in it."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -239,6 +268,11 @@ class Vocabulary:
         """
         ids = tokenizer.get_vocab()
         size = max(ids.values()) + 1
+        if size > _MOST_IDS:
+            raise VocabularyError(
+                f"{origin}: got a vocabulary with the id {size - 1}, expected ids below {_MOST_IDS}.\n"
+                "Choose another tokenizer, or train a vocabulary."
+            )
         added = tokenizer.added_tokens_decoder
         special = {*tokenizer.all_special_ids, *(id for id, token in added.items() if token.special)}
         content = json.loads(tokenizer.backend_tokenizer.to_str())
