@@ -28,7 +28,7 @@ from pretrain.loop import Loop
 from pretrain.processes import Processes
 from pretrain.progress import Layout, Progress
 from pretrain.recipe import Recipe, read_recipe
-from pretrain.state import make_loop, save_loop
+from pretrain.state import Snapshot, make_loop
 from pretrain.trouble import Trouble
 from tokenization.store import TokenStore
 
@@ -287,7 +287,7 @@ def _differences(stretch: Stretch, loop: Loop, store: TokenStore, lines: Sequenc
     """What came out otherwise, one line each, the metrics first, since they tell the step."""
     again = folder / "checkpoint"
     again.mkdir()
-    save_loop(loop, store, again)
+    Snapshot.of(loop, store).write(again)
     return [*_differing_metrics(stretch.lines, lines), *_differing_files(again, stretch.end)]
 
 

@@ -22,7 +22,7 @@ from tokenization.preparing.shards import file_digest
 from tokenization.store import StoreError, TokenStore
 
 _MANIFEST = "manifest.json"
-_LEFTOVERS = (".writing-*", ".replaced-*", ".*.partial")
+_LEFTOVERS = (".writing-*", ".replaced-*", ".pruned-*", ".*.partial")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -186,7 +186,7 @@ def _tell_the_rest(run: Path, findings: Findings) -> None:
     for leftover in sorted(
         path for place in (run, run / "checkpoints") for name in _LEFTOVERS for path in place.glob(name)
     ):
-        print(f"{leftover}: left by a save that was cut off; it is part of nothing and may be deleted")
+        print(f"{leftover}: of a save that is under way or was cut off")
 
 
 def _is_store(path: Path) -> bool:

@@ -362,13 +362,13 @@ def test_only_one_run_is_replayed(run: Path, capsys: pytest.CaptureFixture[str])
 # Interruptions, and several processes --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["pretrain.replay._run_again", "pretrain.replay.save_loop"])
+@pytest.mark.parametrize("place", ["pretrain.replay._run_again", "pretrain.state.Snapshot.write"])
 def test_an_interruption_leaves_nothing_behind(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     def interrupted(*arguments: Any) -> None:
-        if place.endswith("save_loop"):
-            (arguments[2] / "half").write_text("done")
+        if place.endswith("write"):
+            (arguments[1] / "half").write_text("done")
         signal.getsignal(signal.SIGINT)(signal.SIGINT, None)  # type: ignore[operator, misc]
 
     monkeypatch.setattr(place, interrupted)
