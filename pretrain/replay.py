@@ -171,8 +171,8 @@ def _nothing_early_enough(run: Path, num_steps: int, steps: Sequence[int]) -> Re
     smaller = f"Name --replay {most} or less, or " if most else "Name "
     return ReplayError(
         f"{run} has whole checkpoints of steps {', '.join(map(str, steps))}, expected one of step {last - num_steps} "
-        f"or before to run the last {num_steps} steps again from. {smaller}--replay {last} to begin with the run; a "
-        "larger checkpoint.keep leaves more of them."
+        f"or before to run the last {num_steps} steps again from. {smaller}--replay {last} to begin with the run; "
+        "checkpoint.keep and checkpoint.keep_every leave more of them."
     )
 
 
@@ -285,6 +285,11 @@ def _without_clocks(line: Line) -> Line:
 
 def _differences(stretch: Stretch, loop: Loop, store: TokenStore, lines: Sequence[Line], folder: Path) -> list[str]:
     """What came out otherwise, one line each, the metrics first, since they tell the step."""
+    if not stretch.end.exists():
+        raise ReplayError(
+            f"{stretch.end} was pruned while its steps were run again, expected it to stay. The run goes on: replay it "
+            "when it is done, or with a larger checkpoint.keep."
+        )
     again = folder / "checkpoint"
     again.mkdir()
     Snapshot.of(loop, store).write(again)

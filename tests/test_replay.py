@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -18,8 +19,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from objectives import OBJECTIVES
+from objectives.objective import Loss
 from pretrain import verify
 from pretrain.checkpoint import _write_manifest
+from pretrain.loop import Loop
 from pretrain.recipe import Recipe, read_recipe
 from pretrain.signals import Interrupted
 
@@ -147,6 +150,30 @@ def test_a_log_that_was_lost_or_cut_off_is_held_as_far_as_it_goes(
     assert told in _replayed(capsys, copy, 9)
 
 
+def test_batches_that_were_skipped_are_skipped_again_and_written_down_nowhere(
+    tiny: Tiny, launch: LaunchRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Loop._accumulate
+
+    def accumulate(loop: Loop, *arguments: Any, **options: Any) -> dict[str, Loss]:
+        losses = real(loop, *arguments, **options)
+        spoilt = losses["mlm"]._replace(total=losses["mlm"].total * math.nan)
+        return losses | {"mlm": spoilt} if loop.progress.step == 5 else losses
+
+    monkeypatch.setattr(Loop, "_accumulate", accumulate)
+    common = ("train.steps=8", "checkpoint.every_steps=3", "checkpoint.keep=9", "log.every_steps=2")
+    with pytest.raises(Interrupted):
+        launch(tiny(*common, "train.on_nonfinite=skip"), stop_after=7)
+    run = launch(tiny(*common, "train.on_nonfinite=stop"))
+    before = _digests(run)
+    assert "trouble/step-00000006/trouble.json" in before
+    assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-2])["skipped_steps"] == 1
+    shutil.rmtree(run / "checkpoints" / "step-00000006")
+    before = _digests(run)
+    assert "steps 3 to 8: equal bit for bit" in _replayed(capsys, run, 4)
+    assert _digests(run) == before
+
+
 # What differs --------------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +274,10 @@ def test_without_a_checkpoint_early_enough_it_says_what_would_do(
     shutil.rmtree(copy / "checkpoints" / "step-00000003")
     message = _refused(capsys, copy, 10)
     assert "has whole checkpoints of steps 6, 9, 12, expected one of step 2 or before" in message
-    assert "Name --replay 6 or less, or --replay 12 to begin with the run; a larger checkpoint.keep leaves" in message
+    assert (
+        "Name --replay 6 or less, or --replay 12 to begin with the run; checkpoint.keep and checkpoint.keep_every"
+        in message
+    )
     for step in (6, 9):
         shutil.rmtree(copy / "checkpoints" / f"step-{step:08d}")
     assert "of step 11 or before to run the last 1 steps again from. Name --replay 12 to begin" in _refused(
@@ -343,6 +373,19 @@ def test_a_store_that_is_gone_is_named_with_the_way_to_make_it_again(
     _list_anew(checkpoint)
     message = _refused(capsys, copy, 3)
     assert re.search(r"the token store nowhere/\w+ that .*copy was trained on is not there.*pretrain\.prepare", message)
+
+
+def test_a_checkpoint_that_a_run_prunes_meanwhile_is_said_to_be_gone(
+    copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Loop.step
+
+    def step(loop: Loop, status: int) -> int:
+        shutil.rmtree(copy / "checkpoints" / "step-00000012", ignore_errors=True)
+        return real(loop, status)
+
+    monkeypatch.setattr(Loop, "step", step)
+    assert "step-00000012 was pruned while its steps were run again, expected it to stay" in _refused(capsys, copy, 3)
 
 
 def test_only_one_run_is_replayed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
