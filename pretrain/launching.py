@@ -47,11 +47,11 @@ def starting_point(recipe: Recipe, launch: Launch, store: TokenStore, mixed_prec
     if checkpoint is None:
         return None
     differences = differing_keys(read_recipe(checkpoint / "recipe.yaml"), recipe)
-    if read_progress(checkpoint)["store"] != store.fingerprint and not any(
+    if read_progress(checkpoint).get("store") != store.fingerprint and not any(
         d.startswith(("corpus", "tokenizer")) for d in differences
     ):
         differences.append("corpus: its files, or the versions of sentencex or tokenizers, are other ones now")
-    if (old := read_progress(checkpoint)["mixed_precision"]) != mixed_precision:
+    if (old := read_progress(checkpoint).get("mixed_precision")) != mixed_precision:
         differences.append(f"train.mixed_precision, as resolved: {old} -> {mixed_precision}")
     if differences:
         listed = "\n".join(f"  {difference}" for difference in differences)

@@ -10,7 +10,7 @@ import torch
 
 from pretrain.assembly import prepared_store
 from pretrain.card import write_card
-from pretrain.checkpoint import CheckpointError, Checkpoints, put_in_place, read_progress, verify
+from pretrain.checkpoint import CheckpointError, Checkpoints, put_in_place, read_progress, sync_folder, verify
 from pretrain.evaluation import EvaluationEnded, HeldOut
 from pretrain.health import Health
 from pretrain.launching import Launch, clear, starting_point
@@ -234,6 +234,7 @@ class Run:
         assert self.log is not None, "the main process keeps it"
         loop, step, settings = self.loop, self.loop.progress.step, self.recipe.checkpoint
         self.saving.finish()
+        self.checkpoints.clear_leftovers()
         check_save(step, self.recipe.run_dir, checkpoint_bytes(loop.objective, loop.optimizers))
         self.log.sync()
         snapshot = Snapshot.of(loop, self.store)
@@ -256,6 +257,7 @@ class Run:
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(source / name, partial)
             write_card(partial, name, self.recipe, self.store, read_progress(source))
+            sync_folder(partial)
             put_in_place(partial, self.recipe.run_dir / name)
 
     def _probe(self) -> None:

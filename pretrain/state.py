@@ -23,7 +23,14 @@ from pretrain.assembly import (
     saved_networks,
     training_examples,
 )
-from pretrain.checkpoint import OPTIMIZER, load_optimizers, optimizer_state, read_progress, read_tensors
+from pretrain.checkpoint import (
+    OPTIMIZER,
+    CheckpointError,
+    load_optimizers,
+    optimizer_state,
+    read_progress,
+    read_tensors,
+)
 from pretrain.loop import Loop
 from pretrain.processes import Processes
 from pretrain.progress import Layout, Progress
@@ -97,13 +104,14 @@ def make_loop(recipe: Recipe, processes: Processes, store: TokenStore, checkpoin
 
     Raises:
         EncoderError: a folder to start from does not fit the recipe.
+        CheckpointError: what the checkpoint holds does not fit.
     """
     if checkpoint is None:
         objective, progress = build_objective(recipe, store, device=processes.device), Progress()
     else:
         objective, _ = load_objective(recipe, saved_networks(recipe, checkpoint), device=processes.device)
         load_own_state(objective, checkpoint)
-        progress = Progress.of_record(read_progress(checkpoint))
+        progress = _progress(checkpoint)
     for network in objective.networks.values():
         network.skips_places = not (recipe.train.gradient_checkpointing or recipe.train.compile)
         if recipe.train.gradient_checkpointing:
@@ -122,11 +130,27 @@ def make_loop(recipe: Recipe, processes: Processes, store: TokenStore, checkpoin
     return loop
 
 
+def _progress(checkpoint: Path) -> Progress:
+    try:
+        return Progress.of_record(read_progress(checkpoint))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _unfit(checkpoint / "progress.json", error) from error
+
+
 def _take_sums(loop: Loop, checkpoint: Path) -> None:
     """What a loop carries from step to step beside weights and optimizers."""
-    if loop.processes.accelerator.scaler is not None:
-        loop.processes.accelerator.scaler.load_state_dict(read_progress(checkpoint)["gradient_scaler"])
-    if (checkpoint / _TALLY).exists():
-        loop.tally.load_state(read_tensors(checkpoint / _TALLY))
-    else:
-        logger.warning("%s is of an earlier version: the next line of metrics counts from here on", checkpoint)
+    try:
+        if loop.processes.accelerator.scaler is not None:
+            loop.processes.accelerator.scaler.load_state_dict(read_progress(checkpoint)["gradient_scaler"])
+        if (checkpoint / _TALLY).exists():
+            loop.tally.load_state(read_tensors(checkpoint / _TALLY))
+        else:
+            logger.warning("%s is of an earlier version: the next line of metrics counts from here on", checkpoint)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise _unfit(checkpoint, error) from error
+
+
+def _unfit(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} does not fit ({error}), expected the state of this recipe's run as it was saved. Name another one."
+    )

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from pretrain import checkpoint
-from pretrain.checkpoint import CheckpointError, Checkpoints, read_progress, verify
+from pretrain.checkpoint import CheckpointError, Checkpoints, _write_manifest, read_progress, verify
 from pretrain.recipe import Recipe
+from pretrain.signals import Interrupted
 
 Tiny = Callable[..., Recipe]
 LaunchRun = Callable[..., Path]
@@ -366,3 +369,27 @@ def test_a_checkpoint_carries_the_evaluation_of_its_own_step_only(tiny: Tiny, la
     assert evaluated == {
         "step-00000006": False, "step-00000012": True, "step-00000018": False, "step-00000020": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "named"),
+    [
+        ("progress.json", {"layouts": 3}, "progress.json"),
+        ("progress.json", {"layouts": {"0": {"world_size": 1}}}, "progress.json"),
+        ("state/tally.safetensors", None, "step-00000005"),
+    ],
+)
+def test_a_checkpoint_of_another_shape_is_said_to_be_one(
+    tiny: Tiny, launch: LaunchRun, file: str, change: dict[str, object] | None, named: str
+) -> None:
+    with pytest.raises(Interrupted):
+        launch(tiny(), stop_after=5)
+    (checkpoint,) = Checkpoints(tiny().run_dir).all()
+    if change is None:
+        save_file({"mlm": torch.zeros(7)}, checkpoint / file)
+    else:
+        (checkpoint / file).write_text(json.dumps(read_progress(checkpoint) | change))
+    (checkpoint / "manifest.json").unlink()
+    _write_manifest(checkpoint)  # as someone who wants it to pass would
+    with pytest.raises(CheckpointError, match=rf"{named} does not fit \(.*expected the state of this recipe's run"):
+        launch(tiny())
