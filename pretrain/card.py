@@ -96,6 +96,18 @@ The recipe names no licence of the texts (`corpus.license`); state it before you
 """
 
 
+_STEPS = re.compile(r"^\| steps \| ([\d,]+) \|$", re.MULTILINE)
+
+
+def steps_on_card(folder: Path) -> int | None:
+    """Steps of the checkpoint that a model folder was taken from, as its card says; None: it has no card of ours."""
+    try:
+        found = _STEPS.search((folder / "README.md").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return int(found[1].replace(",", "")) if found else None
+
+
 def write_card(folder: Path, network: str, recipe: Recipe, store: TokenStore, progress: dict[str, Any]) -> None:
     """Write README.md into a model folder.
 

@@ -25,10 +25,18 @@ class Notices:
         self._rank, self._world_size = rank, world_size
         # torch hands out no other way to the store that its launchers and it agree on
         self._store = PrefixStore("clozekit", distributed_c10d._get_default_store())
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True, name="notices")
 
     def listen(self) -> None:
         """From now on, get the signal that another process was asked to leave with, as if it had come to this one."""
-        threading.Thread(target=self._listen, daemon=True, name="notices").start()
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop listening: a thread that is inside torch when the interpreter ends aborts the process."""
+        self._is_over.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_LEAVING_SECONDS)
 
     def leave(self, status: int) -> None:
         """Tell the others that this process was asked to leave with a status, and give them a moment to hear it."""
@@ -52,7 +60,8 @@ class Notices:
         numbers = {status: number for number, status in STATUS.items()}
         try:
             while not self._store.check([_LEAVING]):
-                time.sleep(_LISTENING_SECONDS)
+                if self._is_over.wait(_LISTENING_SECONDS):
+                    return
             self._store.set_timeout(timedelta(seconds=_LEAVING_SECONDS))
             status = int(self._store.get(_LEAVING))
             self._store.add("heard", 1)

@@ -253,6 +253,8 @@ class Processes:
 
     def leave(self) -> None:
         """Take leave of the others."""
+        if self._notices is not None:
+            self._notices.end()
         if self.world_size > 1:
             dist.destroy_process_group()
 

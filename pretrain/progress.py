@@ -46,8 +46,15 @@ class Layout:
 
     def differences(self, other: "Layout") -> list[str]:
         """What differs in the other one, as "name: here -> there"."""
-        pairs = [(item.name, getattr(self, item.name), getattr(other, item.name)) for item in fields(self)]
-        return [f"{name}: {here} -> {there}" for name, here, there in pairs if here != there]
+        here, there = self._figures(), other._figures()
+        return [f"{name}: {here.get(name)} -> {there.get(name)}" for name in here if here[name] != there.get(name)]
+
+    def _figures(self) -> dict[str, Any]:
+        """Each by its name, and each library's version by the library's."""
+        return {
+            **{item.name: getattr(self, item.name) for item in fields(self) if item.name != "versions"},
+            **self.versions,
+        }
 
 
 @dataclass

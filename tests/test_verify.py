@@ -32,10 +32,69 @@ def _store(run: Path) -> Path:
     return store
 
 
-def test_a_whole_run_is_verified_with_its_store(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_run_is_verified_with_its_store_and_its_model(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify.main([str(run)]) == 0
     names = [run / "checkpoints" / "step-00000003", run / "checkpoints" / "step-00000006", _store(run)]
-    assert capsys.readouterr().out.splitlines() == [f"{name}: as it was written" for name in names]
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"{name}: as it was written" for name in names),
+        f"{run / 'model'}: as step-00000006 has it",
+        f"{run}: not held against anything: metrics.jsonl, recipe.yaml, model/README.md",
+    ]
+
+
+@pytest.mark.parametrize("damage", ["has other content", "is missing"])
+def test_a_finished_model_that_is_not_its_checkpoints_is_named(
+    copy: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    weights = copy / "model" / "model.safetensors"
+    if damage == "is missing":
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert verify.main([str(copy)]) == 2
+    message = capsys.readouterr().err
+    assert f"{copy / 'model'} is damaged: model.safetensors {damage}, expected what {copy}" in message
+    assert "Launch the run again" in message
+
+
+def test_the_generator_is_held_as_well(
+    tiny: Callable[..., Recipe],
+    launch: Callable[..., Path],
+    detection: dict[str, tuple[str, ...]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = launch(tiny(*detection["electra"], "train.steps=5"))
+    assert verify.main([str(run)]) == 0
+    assert f"{run / 'generator'}: as step-00000005 has it" in capsys.readouterr().out
+    (run / "generator" / "config.json").write_text("{}")
+    assert verify.main([str(run)]) == 2
+    assert f"{run / 'generator'} is damaged: config.json has other content" in capsys.readouterr().err
+
+
+def test_what_cannot_be_held_against_anything_is_said(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copy / "checkpoints" / ".writing-step-00000009").mkdir()
+    (copy / "notes.txt").write_text("mine")
+    checkpoint = copy / "checkpoints" / "step-00000006"
+    shutil.rmtree(checkpoint)
+    assert verify.main([str(copy)]) == 0, "none of this is damage"
+    told = capsys.readouterr().out
+    assert f"{copy / 'model'}: not held against anything: its checkpoint, of step 6, is not there any more" in told
+    assert f"{copy}: not held against anything: metrics.jsonl, model, notes.txt, recipe.yaml" in told
+    assert f"{copy / 'checkpoints' / '.writing-step-00000009'}: of a save that is under way or was cut off" in told
+    (copy / "model" / "README.md").write_text("# a card of my own")
+    assert verify.main([str(copy)]) == 0
+    assert f"{copy / 'model'}: not held against anything: its README.md does not say" in capsys.readouterr().out
+
+
+def test_a_store_that_is_gone_is_said(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = copy / "checkpoints" / "step-00000006" / "recipe.yaml"
+    text = recipe.read_text()
+    assert "cache_dir: " in text
+    recipe.write_text(text.replace("cache_dir: ", "cache_dir: nowhere", 1))
+    assert verify.main([str(copy)]) == 2, "the recipe was changed"
+    told = capsys.readouterr()
+    assert "not held against anything: its token store, nowhere" in told.out
+    assert "model: not held against anything: its checkpoint, of step 6, is damaged" in told.out
 
 
 def test_a_checkpoint_and_a_store_can_be_named(run: Path) -> None:
