@@ -36,13 +36,22 @@ MODERNBERT = (
 )
 PACKED = "examples={name: packed, max_seq_length: 32}"
 ORDER = "examples={name: sentence_order, max_seq_length: 32}"
-ALWAYS_MASKED = "masking={name: token, mask_replace_prob: 0.85, random_replace_prob: 0.0}"
-OF_TOKENS = ("train.steps=null", "train.tokens=9000", "schedule={name: trapezoidal, warmup_steps: 4, decay_fraction: 0.4}")
+MASKED = "masking={name: token, mask_replace_prob: 0.85, random_replace_prob: 0.0}"
+REPEATED = "masking={name: electra_reference}"
+UNIFORM = "masking={name: token, mlm_probability: {schedule: uniform}}"
+OF_TOKENS = (
+    *("train.steps=null", "train.tokens=12000"),
+    "schedule={name: trapezoidal, warmup_steps: 4, decay_fraction: 0.4}",
+)
 """A budget of tokens, whose rates follow what was counted."""
 
 
-def _detection(*settings: str) -> str:
-    return f"objective={{name: replaced_token_detection, {', '.join(settings)}}}"
+MLM = "objective={name: mlm}"
+BY_RATE = "objective={name: mlm, target_weighting: inverse_probability}"
+MLM_SOP = "objective={name: mlm_sop}"
+SHARED = "objective={name: replaced_token_detection, generator_fraction: 0.5}"
+DISENTANGLED = SHARED.replace("}", ", sharing: gradient_disentangled}")
+ONE_LAYER = SHARED.replace("0.5}", "1.0, generator_num_hidden_layers: 1, sharing: word}")
 
 
 class Setup(NamedTuple):
@@ -57,35 +66,20 @@ class Setup(NamedTuple):
 
 
 SETUPS = {
-    "mlm, bert": Setup("mlm", (BERT, PACKED, "objective={name: mlm}"), "adamw"),
-    "mlm, modernbert": Setup("mlm", (MODERNBERT, PACKED, "objective={name: mlm}", *OF_TOKENS), "muon"),
-    "mlm by rate, electra": Setup(
-        "mlm",
-        (ELECTRA, PACKED, "masking={name: token, mlm_probability: {schedule: uniform}}",
-         "objective={name: mlm, target_weighting: inverse_probability}"),
-        "adamw",
-    ),  # fmt: skip
+    "mlm, bert": Setup("mlm", (BERT, PACKED, MLM), "adamw"),
+    "mlm, modernbert": Setup("mlm", (MODERNBERT, PACKED, MLM, *OF_TOKENS), "muon"),
+    "mlm by rate, electra": Setup("mlm", (ELECTRA, PACKED, BY_RATE, UNIFORM), "adamw"),
     "mlm_nsp, bert": Setup("mlm_nsp", (BERT,), "muon"),
     "mlm_nsp, modernbert": Setup("mlm_nsp", (MODERNBERT,), "bert_adam"),
     "mlm_nsp, electra": Setup("mlm_nsp", (ELECTRA, *OF_TOKENS), "adamw"),
-    "mlm_sop, bert": Setup("mlm_sop", (BERT, ORDER, "objective={name: mlm_sop}"), "adamw"),
-    "mlm_sop, modernbert": Setup("mlm_sop", (MODERNBERT, ORDER, "objective={name: mlm_sop}"), "muon"),
-    "detection, electra": Setup(
-        "replaced_token_detection", (ELECTRA, PACKED, ALWAYS_MASKED, _detection("generator_fraction: 0.5")), "adamw"
-    ),
-    "detection, electra, apart": Setup(
-        "replaced_token_detection",
-        (ELECTRA, PACKED, "masking={name: electra_reference}",
-         _detection("generator_fraction: 0.5", "sharing: gradient_disentangled")),
-        "muon",
-    ),  # fmt: skip
+    "mlm_sop, bert": Setup("mlm_sop", (BERT, ORDER, MLM_SOP), "adamw"),
+    "mlm_sop, modernbert": Setup("mlm_sop", (MODERNBERT, ORDER, MLM_SOP), "muon"),
+    "detection, electra": Setup("replaced_token_detection", (ELECTRA, PACKED, MASKED, SHARED), "adamw"),
+    "detection, disentangled": Setup("replaced_token_detection", (ELECTRA, PACKED, REPEATED, DISENTANGLED), "muon"),
     "detection, modernbert": Setup(
-        "replaced_token_detection",
-        (MODERNBERT, PACKED, ALWAYS_MASKED,
-         _detection("generator_fraction: 1.0", "generator_num_hidden_layers: 1", "sharing: word"), "seed=8"),
-        "bert_adam",
-    ),  # fmt: skip
-}  # fmt: skip
+        "replaced_token_detection", (MODERNBERT, PACKED, MASKED, ONE_LAYER, "seed=8"), "bert_adam"
+    ),
+}
 
 OPTIMIZERS = {
     "adamw": "optimizer={name: adamw, learning_rate: 2e-3}",
@@ -94,7 +88,7 @@ OPTIMIZERS = {
 }
 
 ON_ONE = {
-    f"{16 // size} x {size}": ("train.batch_size=16", f"train.micro_batch_size={size}") for size in (16, 8, 5, 4, 1)
+    f"{-(-16 // size)} x {size}": ("train.batch_size=16", f"train.micro_batch_size={size}") for size in (16, 8, 5, 4, 1)
 }
 """Layouts on one process, by number and size of micro-batches; the first is what others are held against."""
 ON_TWO = {
@@ -143,7 +137,9 @@ class Apart(Examples):
     """Packed examples, each document in a row of its own, with the very masks and noise that it has in its pack."""
 
     num_rows = 0
+    """Packs that were taken apart."""
     num_pieces = 0
+    """Rows that were made of them."""
 
     def batch(self, selection: Selection, *, share: float = 0.0) -> Batch:
         packed = super().batch(selection, share=share)
@@ -156,10 +152,11 @@ class Apart(Examples):
         place = first[:, None] + torch.arange(int((end - first).max()))
         is_token, place = place < end[:, None], place.clamp(max=position_ids.shape[1] - 1)
         fill = {"input_ids": self.vocabulary.pad_id, "labels": NOT_A_TARGET}
-        self.num_rows, self.num_pieces = self.num_rows + len(used.unique()), self.num_pieces + len(row)
+        self.num_rows, self.num_pieces = self.num_rows + len(row.unique()), self.num_pieces + len(row)
+        apart = {name: value[row[:, None], place] if value.ndim == 2 else value[row] for name, value in packed.items()}
         return {
-            name: value[row[:, None], place].masked_fill(~is_token, fill.get(name, 0)) if value.ndim == 2 else value[row]
-            for name, value in packed.items()
+            name: value.masked_fill(~is_token, fill.get(name, 0)) if value.ndim == 2 else value
+            for name, value in apart.items()
         }
 
 
@@ -191,7 +188,7 @@ def loop_of(recipe: Recipe, processes: Processes, kind: str = "plain") -> Loop:
     store = prepared_store(recipe)
     objective = build_objective(recipe, store, device=processes.device).train()
     examples = training_examples(recipe, store)
-    examples.__class__ = KINDS[kind]
+    examples.__class__ = KINDS[kind]  # made as a run's are, whatever that takes
     return Loop(recipe, processes, objective, examples, recipe.optimizer.build(objective), Progress())
 
 
@@ -228,8 +225,9 @@ def recorded() -> Iterator[list[Example]]:
         def note(selection: Selection, *, share: float = 0.0) -> Batch:
             made = batch(selection, share=share)
             if len(made["input_ids"]) == len(selection.indices):  # else the rows were taken apart
-                rows = np.concatenate([value.numpy().reshape(len(value), -1).astype(float) for value in made.values()], 1)
-                taken.extend((*pair, zlib.crc32(row.tobytes())) for pair, row in zip(_pairs(selection), rows, strict=True))
+                taken.extend(
+                    (*pair, checksum) for pair, checksum in zip(_pairs(selection), _checksums(made), strict=True)
+                )
             return made
 
         loop.examples.batch = note  # type: ignore[method-assign]
@@ -246,6 +244,12 @@ def recorded() -> Iterator[list[Example]]:
         yield seen
     finally:
         Loop.step = real  # type: ignore[method-assign]
+
+
+def _checksums(batch: Batch) -> list[int]:
+    """Of each row, by all that it holds."""
+    rows = np.hstack([value.double().numpy().reshape(len(value), -1) for value in batch.values()])
+    return [zlib.crc32(row.tobytes()) for row in rows]
 
 
 # What is the same ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from pretrain.processes import LaunchError, Processes, resolve_precision
 from pretrain.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-MUON = "optimizer={name: muon, learning_rate: 2e-3, muon_learning_rate: 0.02, newton_schulz_dtype: float32}"
 LAUNCHER = ("ACCELERATE_", "MASTER_", "WORLD_SIZE", "RANK", "LOCAL_", "FSDP_")
 
 
@@ -37,21 +36,11 @@ def _two_processes(*arguments: str) -> subprocess.CompletedProcess[str]:
 # Two processes -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        pytest.param(("train.batch_size=15", "train.micro_batch_size=4"), id="adamw-odd-batch"),
-        pytest.param((MUON, "examples={name: packed, max_seq_length: 32}", "objective={name: mlm}"), id="muon"),
-    ],
-)
-def test_two_processes_train_as_one(
-    tiny: Callable[..., Recipe],
-    tiny_file: Path,
-    launch: Callable[..., Path],
-    tmp_path: Path,
-    overrides: tuple[str, ...],
+def test_two_processes_of_a_launcher_train_as_one(
+    tiny: Callable[..., Recipe], tiny_file: Path, launch: Callable[..., Path], tmp_path: Path
 ) -> None:
-    common = (*overrides, "log.every_steps=1", "evaluate.every_steps=10")
+    """Whatever the objective and the layout: tests/test_layouts.py."""
+    common = ("train.batch_size=15", "train.micro_batch_size=4", "log.every_steps=1", "evaluate.every_steps=10")
     one = launch(tiny(*common, f"output_dir={tmp_path / 'one'}"))
     two = tmp_path / "two"
     done = _two_processes(str(tiny_file), *common, "log.trackers=[tensorboard]", f"output_dir={two}")
