@@ -193,7 +193,8 @@ def loop_of(recipe: Recipe, processes: Processes, kind: str = "plain") -> Loop:
 
 
 def course_of(loop: Loop, steps: int = STEPS) -> Course:
-    """Take so many steps."""
+    """Take so many steps, from whatever state torch's random numbers happen to be in."""
+    torch.seed()
     lines, clipped, squares = [], [], [0.0]
 
     def measure(optimizer: torch.optim.Optimizer, *_: Any) -> None:

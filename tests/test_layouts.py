@@ -322,14 +322,14 @@ def test_the_same_batches_twice_are_bitwise_equal_on_two_processes(two_ranks: Tw
 
 
 def test_muon_in_bfloat16_is_bitwise_at_an_unchanged_layout_only(recipe_file: Path) -> None:
-    """The documentation says by how much layouts differ: far more than with the iteration in float32."""
+    """As the setting's documentation says; with the iteration in float32 layouts agree to 1e-5."""
     overrides = (*SETUPS["mlm_nsp, bert"].overrides, OPTIMIZERS["muon"], "optimizer.newton_schulz_dtype=bfloat16")
     first, again, other = (
         course_of(_loop(recipe_file, *overrides, f"train.micro_batch_size={size}")) for size in (4, 4, 16)
     )
     assert_bitwise(first, again)
     differences = [float((other.weights[name] - weight).abs().max()) for name, weight in first.weights.items()]
-    assert 1e-4 < max(differences) < 3e-2
+    assert max(differences) > 1e-4
 
 
 # Going on in another layout ------------------------------------------------------------------------------------------
