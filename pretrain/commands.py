@@ -12,10 +12,11 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from encoders.config import EncoderError
 from objectives.rows import ExamplesError
 from pretrain.checkpoint import CheckpointError
+from pretrain.launchers import LaunchError
 from pretrain.lock import LockError
 from pretrain.loop import TrainingError
 from pretrain.metrics import MetricsError
-from pretrain.processes import LaunchError, ProcessesError
+from pretrain.processes import ProcessesError
 from pretrain.recipe import RecipeError
 from pretrain.signals import Interrupted, Signals, end_at_once
 from probes.probe import ProbeError

@@ -26,6 +26,7 @@ class Notices:
         # torch hands out no other way to the store that its launchers and it agree on
         self._store = PrefixStore("clozekit", distributed_c10d._get_default_store())
         self._is_over = threading.Event()
+        self._place: int | None = None
         self._thread = threading.Thread(target=self._listen, daemon=True, name="notices")
 
     def listen(self) -> None:
@@ -49,19 +50,31 @@ class Notices:
             return
 
     def come(self, place: int) -> None:
-        """Say that this process has come to a collective and waits there."""
-        self._store.set(f"come/{place}/{self._rank}", "")
+        """Have it said, before long, that this process has come to a collective and waits there."""
+        self._place = place
 
     def missing(self, place: int) -> list[int]:
-        """Ranks that have not come to a collective."""
-        return [rank for rank in range(self._world_size) if not self._store.check([f"come/{place}/{rank}"])]
+        """Ranks that have not said that they have come to a collective."""
+        found: list[int] = []
+        asking = threading.Thread(target=self._ask, args=(place, found), daemon=True, name="asking")
+        asking.start()
+        asking.join(_LEAVING_SECONDS)
+        return [0] if asking.is_alive() else found  # rank 0 keeps the store, which does not answer either
+
+    def _ask(self, place: int, found: list[int]) -> None:
+        keys = {rank: f"come/{place}/{rank}" for rank in range(self._world_size)}
+        found += [rank for rank, key in keys.items() if not self._store.check([key])]
 
     def _listen(self) -> None:
-        numbers = {status: number for number, status in STATUS.items()}
+        """The thread that may have to wait for the store, so that nobody else does."""
+        numbers, said = {status: number for number, status in STATUS.items()}, None
         try:
             while not self._store.check([_LEAVING]):
                 if self._is_over.wait(_LISTENING_SECONDS):
                     return
+                if said != self._place:
+                    said = self._place
+                    self._store.set(f"come/{said}/{self._rank}", "")
             self._store.set_timeout(timedelta(seconds=_LEAVING_SECONDS))
             status = int(self._store.get(_LEAVING))
             self._store.add("heard", 1)

@@ -6,6 +6,7 @@ loss stay with us. Distributed setups that the kit does not train are refused in
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs, parse_flag_from_env
 from torch import Tensor
 
+from pretrain.launchers import LaunchError, check_launcher, resolve_precision, use_all_cores
+from pretrain.meeting import meeting_address
 from pretrain.notices import Notices
 from pretrain.signals import STATUS, end_at_once, flags_of, status_of
 
@@ -31,20 +33,9 @@ _FOREVER = timedelta(days=365)  # of the control group, whose patience is our ow
 _PAUSES = (20e-6, 20e-3)  # seconds between two looks whether the others have come: the shortest and the longest
 _MISTAKE = 2.0
 _COME_SECONDS = 2.0  # after which a process that waits says so
-_UNSUPPORTED = {
-    "ACCELERATE_USE_FSDP": "FSDP",
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
-    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
-    "ACCELERATE_USE_TP": "tensor parallelism",
-    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism configuration",
-}
 _TRAINABLE = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 logger = logging.getLogger(__name__)
-
-
-class LaunchError(ValueError):
-    """A launcher or an accelerate configuration that asks for what the kit does not do."""
 
 
 class ProcessesError(ValueError):
@@ -88,7 +79,7 @@ class Processes:
                 for a way of distributing that the kit does not train.
             ProcessesError: the others do not come.
         """
-        _check_launcher()
+        check_launcher()
         on_cpu = not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
         resolved = resolve_precision(mixed_precision, os.environ.get("ACCELERATE_MIXED_PRECISION"), on_cpu=on_cpu)
         try:
@@ -97,11 +88,13 @@ class Processes:
                 mixed_precision=resolved,
                 log_with=list(trackers) or None,
                 project_dir=folder,
-                kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(minutes=hang_minutes))],
+                kwargs_handlers=[
+                    InitProcessGroupKwargs(init_method=meeting_address(), timeout=timedelta(minutes=hang_minutes))
+                ],
             )
         except dist.DistError as error:
             raise ProcessesError(
-                f"the other processes were not met within {hang_minutes:g} minutes ({str(error).splitlines()[0]}), "
+                f"the other processes were not met within {hang_minutes:g} minutes ({_reason(error)}), "
                 f"expected WORLD_SIZE = {os.environ.get('WORLD_SIZE')} that start together. Start them all again."
             ) from error
         if accelerator.distributed_type not in _TRAINABLE:
@@ -110,7 +103,7 @@ class Processes:
                 "processes or several GPUs. Set distributed_type to NO or MULTI_GPU in the accelerate configuration."
             )
         if on_cpu:
-            _use_all_cores()
+            use_all_cores()
         return cls(accelerator, hang_minutes)
 
     @property
@@ -201,7 +194,7 @@ class Processes:
             time.sleep(pause)
             pause = min(1.5 * pause, longest)
             waited = time.monotonic() - began
-            if not has_come and waited > min(_COME_SECONDS, self._hang_seconds / 2):
+            if not has_come and waited > min(_COME_SECONDS, self._hang_seconds / 4):
                 self._notices.come(self._waits)
                 has_come = True
             if waited > patience:
@@ -238,9 +231,8 @@ class Processes:
             if self.world_size == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
                 raise
             raise ProcessesError(
-                f"another of the {self.world_size} processes is gone or does not answer "
-                f"({str(error).splitlines()[0]}), expected all to the end. Its own output says why; launch the same "
-                "command to go on from the newest checkpoint."
+                f"another of the {self.world_size} processes is gone or does not answer ({_reason(error)}), expected "
+                "all to the end. Its own output says why; launch the same command to go on from the newest checkpoint."
             ) from error
         except SystemExit as ending:
             if self._notices is not None and isinstance(ending.code, int) and ending.code in STATUS.values():
@@ -266,68 +258,6 @@ def _status_of(error: BaseException | None) -> float:
     return float(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else _MISTAKE
 
 
-def resolve_precision(recipe: str, launcher: str | None, *, on_cpu: bool) -> str:
-    """bf16, fp16 or no, from what recipe and launcher say and what the hardware has.
-
-    Args:
-        recipe: auto | bf16 | fp16 | no.
-        launcher: what `accelerate launch` hands over; its `no` is its default and says nothing.
-
-    Raises:
-        LaunchError: recipe and launcher disagree, or fp16 without a GPU.
-    """
-    asked = launcher if launcher not in (None, "", "no") else None
-    if asked not in (None, "bf16", "fp16"):
-        raise LaunchError(
-            f"the launcher asks for mixed precision {asked}, expected bf16, fp16 or no. Change its setting."
-        )
-    if recipe != "auto" and asked is not None and asked != recipe:
-        raise LaunchError(
-            f"train.mixed_precision is {recipe} but the launcher asks for {asked}, expected the same. "
-            "Change one of them, or set train.mixed_precision to auto."
-        )
-    resolved = asked if recipe == "auto" else recipe
-    if resolved is None:
-        resolved = "bf16" if _has_bf16(on_cpu=on_cpu) else "no"
-    if resolved == "fp16" and on_cpu:
-        raise LaunchError("fp16 needs a GPU for its gradient scaling and there is none here. Use bf16, no or auto.")
-    return resolved
-
-
-def _has_bf16(*, on_cpu: bool) -> bool:
-    """Whether bfloat16 products run on instructions of their own, without which they are slower than float32."""
-    if not on_cpu:
-        return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
-
-
-def _use_all_cores() -> None:
-    """Undo the one thread that launchers give a process unless told otherwise: training takes its share of the cores.
-
-    accelerate launch sets OMP_NUM_THREADS=1 for a process that has no GPU, which halves the speed on two cores, and
-    torchrun does for several. One thread that a user asked a launcher for cannot be told from that; without a launcher
-    OMP_NUM_THREADS is left alone.
-    """
-    is_launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
-    if is_launched and os.environ.get("OMP_NUM_THREADS") == "1":
-        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        cores = min(allowed, psutil.cpu_count(logical=False) or allowed)
-        torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-
-
-def _check_launcher() -> None:
-    for variable, what in _UNSUPPORTED.items():
-        if os.environ.get(variable, "false").lower() in ("1", "true", "yes"):
-            raise LaunchError(
-                f"the accelerate configuration asks for {what}, which this release does not train; expected plain data "
-                "parallelism. Set distributed_type to NO or MULTI_GPU in the accelerate configuration."
-            )
-    # accelerate sets an address for the processes to meet at and then, without GPUs, starts a single one in silence.
-    if "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ and "ACCELERATE_MIXED_PRECISION" in os.environ:
-        raise LaunchError(
-            "the accelerate configuration asks for several processes but only one was started, which is what "
-            "accelerate launch does without GPUs. For two CPU processes use\n"
-            "  ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 -m pretrain RECIPE\n"
-            "or set num_processes to 1."
-        )
+def _reason(error: Exception) -> str:
+    """What torch.distributed says of a failure, without the place in its source and its advice."""
+    return re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).split(". ")[0]

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -277,17 +278,24 @@ def launch() -> Callable[..., Path]:
     ) -> Path:
         _reset_accelerate()
         torch.seed()  # a process of its own would not have the last one's random numbers either
-        signals, steps, real = Signals(), itertools.count(), Loop.step
-
-        def step(loop: Loop, _: int) -> int:
-            if next(steps) == stop_after:
-                signals.received = status
-            return real(loop, signals.received)
-
-        with mock.patch.object(Loop, "step", step):
+        with stopped_after(stop_after, status) as signals:
             return train(recipe, Launch(resume=resume, fresh=fresh), signals)
 
     return start
+
+
+@contextmanager
+def stopped_after(steps: int | None, status: int = 143) -> Iterator[Signals]:
+    """Signals of which one seems to come while the step after so many is prepared; None: none does."""
+    signals, number, real = Signals(), itertools.count(), Loop.step
+
+    def step(loop: Loop, _: int) -> int:
+        if next(number) == steps:
+            signals.received = status
+        return real(loop, signals.received)
+
+    with mock.patch.object(Loop, "step", step):
+        yield signals
 
 
 def _reset_accelerate() -> None:

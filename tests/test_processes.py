@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretrain import processes
-from pretrain.processes import LaunchError, Processes, resolve_precision
+from pretrain import launchers
+from pretrain.launchers import LaunchError, resolve_precision
+from pretrain.processes import Processes
 from pretrain.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-MUON = "optimizer={name: muon, learning_rate: 2e-3, muon_learning_rate: 0.02, newton_schulz_dtype: float32}"
 LAUNCHER = ("ACCELERATE_", "MASTER_", "WORLD_SIZE", "RANK", "LOCAL_", "FSDP_")
 
 
@@ -37,21 +37,11 @@ def _two_processes(*arguments: str) -> subprocess.CompletedProcess[str]:
 # Two processes -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        pytest.param(("train.batch_size=15", "train.micro_batch_size=4"), id="adamw-odd-batch"),
-        pytest.param((MUON, "examples={name: packed, max_seq_length: 32}", "objective={name: mlm}"), id="muon"),
-    ],
-)
-def test_two_processes_train_as_one(
-    tiny: Callable[..., Recipe],
-    tiny_file: Path,
-    launch: Callable[..., Path],
-    tmp_path: Path,
-    overrides: tuple[str, ...],
+def test_two_processes_of_a_launcher_train_as_one(
+    tiny: Callable[..., Recipe], tiny_file: Path, launch: Callable[..., Path], tmp_path: Path
 ) -> None:
-    common = (*overrides, "log.every_steps=1", "evaluate.every_steps=10")
+    """Whatever the objective and the layout: tests/test_layouts.py."""
+    common = ("train.batch_size=15", "train.micro_batch_size=4", "log.every_steps=1", "evaluate.every_steps=10")
     one = launch(tiny(*common, f"output_dir={tmp_path / 'one'}"))
     two = tmp_path / "two"
     done = _two_processes(str(tiny_file), *common, "log.trackers=[tensorboard]", f"output_dir={two}")
@@ -106,7 +96,7 @@ def test_precision_follows_recipe_launcher_and_hardware(
     monkeypatch: pytest.MonkeyPatch, recipe: str, launcher: str | None, hardware: str
 ) -> None:
     on_cpu, has_bf16 = HARDWARE[hardware]
-    monkeypatch.setattr(processes, "_has_bf16", lambda *, on_cpu: has_bf16)
+    monkeypatch.setattr(launchers, "_has_bf16", lambda *, on_cpu: has_bf16)
     expected = _expected(recipe, launcher, hardware)
     if expected is None:
         with pytest.raises(LaunchError, match=r"expected the same|fp16 needs a GPU"):
@@ -132,7 +122,7 @@ def test_bf16_on_a_cpu_is_a_matter_of_its_instructions(monkeypatch: pytest.Monke
 
 
 def test_the_accelerator_gets_what_was_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_has_bf16", lambda *, on_cpu: True)
+    monkeypatch.setattr(launchers, "_has_bf16", lambda *, on_cpu: True)
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     assert Processes.start("auto").mixed_precision == "bf16"
 
