@@ -21,9 +21,10 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest
 
-# Real runs killed, starved and damaged: half an hour an objective, two runs side by side. What was tried goes to runs/faults.
+# The long part: real runs killed, starved and damaged, two side by side, and all tables of layouts; what was tried goes to
+# runs/faults. OBJECTIVE=mlm_nsp hurts the runs of one objective only.
 faults: .venv/ready
-	$(BIN)/python -m pytest tests/faults -m long -n 2 --dist worksteal --record runs/faults $(if $(OBJECTIVE),--objective $(OBJECTIVE))
+	$(BIN)/python -m pytest tests/faults $(if $(OBJECTIVE),--objective $(OBJECTIVE),tests/test_layouts.py) -m long -n 2 --dist worksteal --record runs/faults
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

@@ -74,6 +74,18 @@ def test_every_file_that_is_named_is_there(text: str) -> None:
     assert missing == []
 
 
+def test_every_promise_names_tests_that_are_there() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## What is promised")[1].split("\n## ")[0]
+    rows = [row.split("|")[1:3] for row in table.splitlines() if row.startswith("| ") and not row.startswith("| ---")][
+        1:
+    ]
+    assert len(rows) > 10
+    for promise, tests in rows:
+        names = re.findall(r"(?:faults/)?test_\w+", tests)
+        assert names, promise
+        assert [name for name in names if not (ROOT / "tests" / f"{name}.py").exists()] == []
+
+
 def test_every_setting_that_is_overridden_is_there(text: str) -> None:
     overridden = [
         word.split("=")[0] for words in _commands(text) for word in words[1:] if re.match(r"[a-z][\w.]*=", word)
