@@ -23,6 +23,8 @@ class Notices:
 
     def __init__(self, rank: int, world_size: int) -> None:
         self._rank, self._world_size = rank, world_size
+        self.heard = 0
+        """Exit status that another process was asked to leave with, 0 if none was."""
         # torch hands out no other way to the store that its launchers and it agree on
         self._store = PrefixStore("clozekit", distributed_c10d._get_default_store())
         self._is_over = threading.Event()
@@ -76,8 +78,8 @@ class Notices:
                     said = self._place
                     self._store.set(f"come/{said}/{self._rank}", "")
             self._store.set_timeout(timedelta(seconds=_LEAVING_SECONDS))
-            status = int(self._store.get(_LEAVING))
+            self.heard = int(self._store.get(_LEAVING))
+            os.kill(os.getpid(), numbers.get(self.heard, signal.SIGTERM))
             self._store.add("heard", 1)
         except RuntimeError:  # as above, and a collective says so
             return
-        os.kill(os.getpid(), numbers.get(status, signal.SIGTERM))

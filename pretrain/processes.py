@@ -230,6 +230,8 @@ class Processes:
         except RuntimeError as error:  # of torch.distributed
             if self.world_size == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
                 raise
+            if self._notices is not None and self._notices.heard:  # it has left as it was asked to
+                end_at_once(self._notices.heard)
             raise ProcessesError(
                 f"another of the {self.world_size} processes is gone or does not answer ({_reason(error)}), expected "
                 "all to the end. Its own output says why; launch the same command to go on from the newest checkpoint."
