@@ -1,12 +1,15 @@
 """accelerate launch -m pretrain RECIPE [section.key=value ...] [--dry-run] [--resume PATH | --fresh]"""
 
 import argparse
+import atexit
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from pretrain.signals import Signals
+from pretrain.signals import STATUS, Signals, end_at_once
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,8 +41,21 @@ def _run(options: argparse.Namespace, signals: Signals) -> None:
         print(recipe.to_yaml())
         print("\n".join(estimate(recipe).lines()))
     else:
-        train(recipe, Launch(resume=options.resume, fresh=options.fresh), signals)
+        train(recipe, Launch.asked(resume=options.resume, fresh=options.fresh), signals)
+
+
+def _end(status: int) -> NoReturn:
+    """End with a status that no later signal changes: Python drops its handlers before it ends."""
+    for number in STATUS:
+        signal.signal(number, signal.SIG_IGN)
+    atexit._run_exitfuncs()
+    end_at_once(status)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        _end(main())
+    except SystemExit as ending:
+        if ending.code in STATUS.values():
+            print("interrupted; what was saved stays as it is; launch the same command to go on", file=sys.stderr)
+        _end(ending.code if isinstance(ending.code, int) else 0)

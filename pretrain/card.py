@@ -39,7 +39,7 @@ A pretrained {{ architecture }} encoder, trained by clozekit with the objective 
 | processes, mixed precision | {{ progress.world_size }}, {{ progress.mixed_precision }} |
 | training documents, sentences, tokens | {{ counts | join(", ") }} |
 | data fingerprint | `{{ fingerprint }}` |
-{% for name, value in progress.evaluation.items() %}
+{% for name, value in progress.evaluation.items() if value is not none %}
 | {{ name | e }} | {{ "{:.4f}".format(value) }} |
 {% endfor %}
 

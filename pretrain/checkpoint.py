@@ -40,7 +40,11 @@ _WRITING, _REPLACED, _PRUNED = ".writing-", ".replaced-", ".pruned-"
 _NAME = re.compile(r"step-(\d{8,})")
 OPTIMIZER = "optimizer.safetensors"
 """Where state/ of a checkpoint has the optimizers' tensors."""
-_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EIO, errno.ESTALE, errno.ENAMETOOLONG),
+)
+"""Errors that say that the disk is full, not to be written on, or failing."""
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +91,7 @@ class Checkpoints:
         try:
             self.clear_leftovers()
             writing.mkdir(parents=True)
+            _sync(self.folder.parent)
             fill(writing)
             _write_manifest(writing)
             put_in_place(writing, place, check=verify)
@@ -120,6 +125,13 @@ class Checkpoints:
             spared = next(filter(_is_whole, newest_first), None)
             doomed = [path for path in doomed if path != spared]
         _delete(doomed)
+
+    def leave_behind(self, step: int) -> None:
+        """Delete the checkpoints of later steps than the one that a run goes on from."""
+        later = [path for path in self.all() if _step(path) > step]
+        if later:
+            logger.info("left behind by this run, and deleted: %s", ", ".join(path.name for path in later))
+            _delete(later)
 
     def clear_leftovers(self) -> None:
         """Delete what a killed process left half written or half deleted.
@@ -286,7 +298,7 @@ def _delete(checkpoints: Sequence[Path]) -> None:
     for folder in {path.parent for path in checkpoints}:
         _sync(folder)
     for name in hidden:
-        shutil.rmtree(name)
+        shutil.rmtree(name, ignore_errors=True)  # somebody may read in it; `clear_leftovers` tries again
 
 
 def _ranked(checkpoints: Iterable[Path], metric: str | None) -> list[Path]:
@@ -309,7 +321,7 @@ def _evaluation(path: Path) -> dict[str, Any]:
 def _is_refusal(error: BaseException) -> bool:
     """Whether the disk is full or not to be written on, and nothing of ours is at fault."""
     if isinstance(error, OSError):
-        return error.errno in _REFUSALS
+        return error.errno in REFUSALS
     # The tokenizers library raises a bare Exception with the system's text.
     return isinstance(error, SafetensorError) or f"(os error {errno.ENOSPC})" in str(error)
 

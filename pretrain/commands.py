@@ -1,6 +1,5 @@
 """What every command shares: how it ends, and which errors are the user's."""
 
-import errno
 import logging
 import shutil
 import sys
@@ -11,7 +10,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from encoders.config import EncoderError
 from objectives.rows import ExamplesError
-from pretrain.checkpoint import CheckpointError
+from pretrain.checkpoint import REFUSALS, CheckpointError
 from pretrain.launchers import LaunchError
 from pretrain.lock import LockError
 from pretrain.loop import TrainingError
@@ -39,7 +38,6 @@ USER_MISTAKES = (
     VocabularyError,
 )
 MISTAKE = 2
-_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 
 def guarded(work: Callable[[Signals], None], signals: Signals | None = None) -> int:
@@ -68,16 +66,16 @@ def guarded(work: Callable[[Signals], None], signals: Signals | None = None) -> 
         print(f"error: {error}", file=sys.stderr)
         end_at_once(MISTAKE)
     except OSError as error:
-        if error.errno not in _THE_DISK and not isinstance(error, shutil.Error):
+        if error.errno not in REFUSALS and not isinstance(error, shutil.Error):
             raise
         place = f" ({error.filename})" if error.filename else ""
         print(
             f"error: the disk refused{place}: {error.strerror or error}; expected room and the right to write. "
-            "Make room and launch the same command again: checkpoints are as they were.",
+            "Make room, or make it writable, and launch the same command again: checkpoints are as they were.",
             file=sys.stderr,
         )
         return MISTAKE
     except Interrupted as interruption:
-        print(f"{interruption}; launch the same command to go on", file=sys.stderr)
+        print(f"{interruption}; {interruption.again}", file=sys.stderr)
         return interruption.status
     return 0

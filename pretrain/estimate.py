@@ -66,7 +66,7 @@ def estimate(recipe: Recipe) -> Estimate:
         for name, heads in recipe.objective.heads.items()
     )
     state = 2 * parameters - (matrices if isinstance(recipe.optimizer, Muon) else 0)  # Muon keeps one moment, Adam two
-    micro_batch_size = train.micro_batch_size or train.batch_size
+    micro_batch_size = train.most_at_once
     activations = micro_batch_size * sum(
         _activation_bytes(
             objective.networks[name].model.config,

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(lambda _: print(json.dumps(evaluate(options.model, options.recipe, options.overrides))))
 
 
-def evaluate(path: Path, recipe_path: Path | None, overrides: Sequence[str] = ()) -> dict[str, float]:
+def evaluate(path: Path, recipe_path: Path | None, overrides: Sequence[str] = ()) -> dict[str, float | None]:
     """Held-out losses and accuracies of a run, a checkpoint or a model folder.
 
     Raises:
@@ -70,9 +70,7 @@ def evaluate(path: Path, recipe_path: Path | None, overrides: Sequence[str] = ()
     terms = tuple(term for term in recipe.objective.terms if term not in _PAIR_TERMS or not missing)
     held_out = HeldOut(store, terms, max_seq_length=recipe.examples.max_seq_length)
     objective.to(processes.device)
-    return held_out.measure(
-        objective, processes, micro_batch_size=recipe.train.micro_batch_size or recipe.train.batch_size
-    )
+    return held_out.measure(objective, processes, micro_batch_size=recipe.train.most_at_once)
 
 
 def _find(path: Path, recipe_path: Path | None, overrides: Sequence[str]) -> Scored:

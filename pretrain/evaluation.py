@@ -7,6 +7,7 @@ and its draws are frozen as well; what discriminators make of them can be compar
 """
 
 from collections.abc import Callable
+from math import isfinite
 
 import torch
 
@@ -77,14 +78,15 @@ class HeldOut:
         *,
         micro_batch_size: int,
         asked: Callable[[], int] = lambda: 0,
-    ) -> dict[str, float]:
+    ) -> dict[str, float | None]:
         """Score an objective.
 
         Args:
             asked: gives the exit status that a signal to this process asks for, 0 if none.
 
         Returns:
-            eval/<term>_nats, eval/accuracy/<term> and what else a term tells, each from sums over all processes.
+            eval/<term>_nats, eval/accuracy/<term> and what else a term tells, each from sums over all processes; None
+            for what is no finite number.
 
         Raises:
             EvaluationEnded: on all processes, since one was asked to end.
@@ -115,4 +117,4 @@ class HeldOut:
                 figures |= tally.figures()
         finally:
             objective.train(was_training)
-        return {f"eval/{name}": value for name, value in (losses | figures).items()}
+        return {f"eval/{name}": value if isfinite(value) else None for name, value in (losses | figures).items()}

@@ -1,10 +1,14 @@
 """What a launcher asks for: mixed precision, threads, and ways of distributing that are refused in a sentence."""
 
+import ctypes
 import os
+import signal
+import sys
 
 import psutil
 import torch
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _UNSUPPORTED = {
     "ACCELERATE_USE_FSDP": "FSDP",
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
@@ -54,6 +58,19 @@ def _has_bf16(*, on_cpu: bool) -> bool:
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
 
 
+def follow_launcher() -> None:
+    """Have a launcher that ends, however it ends, end this process as SIGTERM does: with its step saved.
+
+    accelerate launch hands no signal on to the one process that it starts, and a killed launcher cannot.
+    """
+    if _is_launched() and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _is_launched() -> bool:
+    return "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def use_all_cores() -> None:
     """Undo the one thread that launchers give a process unless told otherwise: training takes its share of the cores.
 
@@ -61,8 +78,7 @@ def use_all_cores() -> None:
     torchrun does for several. One thread that a user asked a launcher for cannot be told from that; without a launcher
     OMP_NUM_THREADS is left alone.
     """
-    is_launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
-    if is_launched and os.environ.get("OMP_NUM_THREADS") == "1":
+    if _is_launched() and os.environ.get("OMP_NUM_THREADS") == "1":
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         cores = min(allowed, psutil.cpu_count(logical=False) or allowed)
         torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

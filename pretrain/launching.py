@@ -1,5 +1,6 @@
 """How a run is asked for, and where a launch starts from: anew, or at a checkpoint of the same training."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,12 @@ class Launch:
     """A checkpoint to go on from; None: the newest valid one, if there is any."""
     fresh: bool = False
     """Start again although there are checkpoints."""
+
+    @classmethod
+    def asked(cls, *, resume: Path | None, fresh: bool) -> "Launch":
+        """What a command asks for; when torchrun starts its processes again, it asks to go on from where they were."""
+        is_restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+        return cls() if is_restart else cls(resume=resume, fresh=fresh)
 
 
 def starting_point(recipe: Recipe, launch: Launch, store: TokenStore, mixed_precision: str) -> Path | None:

@@ -43,11 +43,17 @@ class RunLock:
         """Take the lock, and make the run directory if need be.
 
         Raises:
-            LockError: another process holds it; who, where and since when.
+            LockError: another process holds it: who, where and since when. Or what stands there is no folder.
             OSError: the run directory cannot be made or written.
         """
         self._made_folder = not self.run_dir.exists()
-        self.run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise LockError(
+                f"{self.run_dir} cannot be a run directory ({error.strerror}: {error.filename}), expected a folder or "
+                "the name of a new one. Set output_dir or name to another."
+            ) from error
         try:
             self._lock.acquire(timeout=_PATIENCE_SECONDS, poll_interval=0.1)
         except Timeout:

@@ -26,6 +26,9 @@ from pretrain.recipe import Recipe
 from pretrain.signals import flags_of, status_of
 from pretrain.tally import Tally
 
+_LEAST_SCALE = 1.0
+"""Scale of fp16's loss at which a gradient that overflows is no matter of scaling any more."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -67,7 +70,12 @@ class Trained:
     grad_norm: float
     """Norm of the whole gradient before clipping."""
     is_finite: bool
-    """Whether the weights were updated; all processes agree."""
+    """Whether nothing is wrong with the batch; all processes agree."""
+
+    def told(self) -> str:
+        """Losses and gradient norm in words."""
+        losses = ", ".join(f"{term} loss {loss:.4g}" for term, loss in self.losses.items())
+        return f"{losses}, gradient norm {self.grad_norm:.4g}"
 
 
 class Loop:
@@ -103,12 +111,12 @@ class Loop:
             status: exit status that this process was asked for by a signal, 0 if none.
 
         Raises:
-            NotFinite: on all processes; neither the weights nor where the run stands have changed.
+            NotFinite: on all processes; neither the weights nor the position in the data have changed.
         """
         train, progress = self.recipe.train, self.progress
         selection, behind = self.examples.select(progress.position, train.batch_size)
         own = selection.share(self.processes.rank, self.processes.world_size)
-        parts, spent = own.cut(train.micro_batch_size or train.batch_size), min(1.0, self.share())
+        parts, spent = own.cut(train.most_at_once), min(1.0, self.share())
         batches = [trimmed(self.examples.batch(part, share=spent)) for part in parts]
         agreed = self._agree(batches, status)
         if agreed.status:
@@ -125,8 +133,8 @@ class Loop:
         self._clip()
         self.trained = self._trained(selection, spent, list(zip(parts, losses, strict=True)), step)
         if self.trained.is_finite:
-            self._update()
             self.tally.sums += step.sums
+            self._update()
         else:
             self._skip(self.trained)
 
@@ -182,8 +190,10 @@ class Loop:
         self, selection: Selection, share: float, parts: list[tuple[Selection, dict[str, Loss]]], step: Tally
     ) -> Trained:
         losses, grad_norm = step.losses(), float(self.grad_norm)
-        # In fp16 the gradient overflows now and then by design: the scaler leaves that update out and scales down.
-        judged = losses.values() if self.processes.accelerator.scaler is not None else [*losses.values(), grad_norm]
+        scaler = self.processes.accelerator.scaler
+        # In fp16 the gradient overflows now and then by design, and is scaled down until it does not.
+        overflows = scaler is not None and scaler.get_scale() > _LEAST_SCALE
+        judged = losses.values() if overflows else [*losses.values(), grad_norm]
         return Trained(
             step=self.progress.step + 1,
             selection=selection,
@@ -195,33 +205,34 @@ class Loop:
         )
 
     def _update(self) -> None:
-        """Step and clear the gradients."""
+        """Step and clear the gradients; where an fp16 gradient overflows, no optimizer steps and the scale falls."""
         scaler = self.processes.accelerator.scaler
         for optimizer in self.optimizers:
-            if scaler is not None:
-                scaler.step(optimizer)
-            else:
+            if scaler is None:
                 optimizer.step()
+            elif math.isfinite(self.grad_norm):  # the scaler itself judges each optimizer by its own gradients
+                scaler.step(optimizer)
         self._clear()
+        if scaler is not None:
+            scaler.update()
 
     def _clear(self) -> None:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        if self.processes.accelerator.scaler is not None:
-            self.processes.accelerator.scaler.update()
 
     def _skip(self, trained: Trained) -> None:
         """Leave the weights as they are, or stop where the recipe says so."""
         self._clear()
         train, progress = self.recipe.train, self.progress
         if train.on_nonfinite == "stop" or progress.skipped_steps >= train.max_skipped_steps:
-            losses = ", ".join(f"{term} loss {loss:.4g}" for term, loss in trained.losses.items())
-            skipped = f" {progress.skipped_steps} steps were skipped before." if progress.skipped_steps else ""
+            limit = f"; train.max_skipped_steps = {train.max_skipped_steps} are used up"
             raise NotFinite(
-                f"step {trained.step} would train on {losses}, gradient norm {trained.grad_norm:.4g}, expected finite "
-                f"numbers; the weights are as they were.{skipped}"
+                f"step {trained.step} would train on {trained.told()}, expected finite numbers; the weights are as "
+                f"they were{limit if train.on_nonfinite == 'skip' else ''}."
             )
         progress.skipped_steps += 1
+        if self.processes.accelerator.scaler is not None:
+            self.processes.accelerator.scaler.update()
 
     # ------------------------------------------------------------------------------------------------ where it stands
 

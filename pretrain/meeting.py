@@ -23,8 +23,10 @@ def _meet(url: str, timeout: timedelta, **options: Any) -> Iterator[tuple[Store,
     """A store, the rank and the number of processes.
 
     torchrun keeps one store over its restarts (torch 2.13), in which a process finds the addresses of those that were
-    killed and connects to nobody; a prefix for each attempt parts them.
+    killed and connects to nobody; a prefix for each attempt parts them. Several nodes may count their attempts
+    differently; for them TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 has torchrun make a new store.
     """
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    is_one_node = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if is_one_node else "any"
     for store, rank, world_size in rendezvous("env://", timeout=timeout):
         yield PrefixStore(f"attempt-{attempt}", store), rank, world_size

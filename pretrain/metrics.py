@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.tracking import GeneralTracker
 from accelerate.utils import is_tensorboard_available, is_trackio_available, is_wandb_available
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pretrain.recipe import Recipe
+from pretrain.trackers import Trackers
 
 _INSTALLED = {
     "tensorboard": is_tensorboard_available,
@@ -59,7 +59,7 @@ class MetricsLog:
         self.path = run_dir / "metrics.jsonl"
         _keep_until(self.path, step, is_evaluated=is_evaluated)
         self._file = self.path.open("a", encoding="utf-8")
-        self._trackers: list[GeneralTracker] = []
+        self._trackers: Trackers | None = None
         self._last_line = -_SECONDS_BETWEEN_LINES
         # A bar in thousandths of the run follows any budget: steps, epochs, tokens or hours.
         self._bar: tqdm | None = None
@@ -69,25 +69,15 @@ class MetricsLog:
             self._around_bar.enter_context(logging_redirect_tqdm())  # lines of the log go above the bar
 
     def track(self, accelerator: Accelerator, recipe: Recipe) -> None:
-        """Send the metrics to the recipe's trackers as well; one that fails is reported and never stops the run."""
-        try:
-            accelerator.init_trackers(
-                "clozekit", config={"recipe": recipe.to_yaml()}, init_kwargs={"wandb": {"name": recipe.name}}
-            )
-            self._trackers = list(accelerator.trackers)
-        except Exception as error:  # a tracker is other people's service: whatever it does, training goes on
-            logger.warning("trackers could not be started (%s); training goes on without them", error)
+        """Send the metrics to the recipe's trackers as well."""
+        self._trackers = Trackers(accelerator, recipe)
 
     def write(self, step: int, metrics: Metrics) -> None:
         """Add one line."""
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._file.flush()
-        for tracker in [*self._trackers]:
-            try:
-                tracker.log(dict(metrics), step=step)
-            except Exception as error:  # as above
-                logger.warning("tracker %s failed (%s); training goes on without it", tracker.name, error)
-                self._trackers.remove(tracker)
+        if self._trackers is not None:
+            self._trackers.log(step, dict(metrics))
 
     def sync(self) -> None:
         """Bring the lines to the disk, so that a checkpoint never outlives those of its steps."""
@@ -111,20 +101,21 @@ class MetricsLog:
         self._around_bar.close()
         if self._bar is not None:
             self._bar.close()
+        if self._trackers is not None:
+            self._trackers.finish()
         self.sync()
         self._file.close()
-        for tracker in self._trackers:  # end_training would take the process group down as well
-            try:
-                tracker.finish()
-            except Exception as error:  # as above
-                logger.warning("tracker %s could not be finished (%s)", tracker.name, error)
 
 
 def _keep_until(path: Path, step: int, *, is_evaluated: bool) -> None:
     """Leave only whole lines up to a step, replacing the file at once."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _is_kept(line, step, is_evaluated)]
+    kept = [
+        line
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if _is_kept(line, step, is_evaluated)
+    ]
     partial = path.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
         file.write("".join(f"{line}\n" for line in kept))

@@ -17,10 +17,15 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs, parse_flag_from_env
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    InitProcessGroupKwargs,
+    parse_flag_from_env,
+)
 from torch import Tensor
 
-from pretrain.launchers import LaunchError, check_launcher, resolve_precision, use_all_cores
+from pretrain.launchers import LaunchError, check_launcher, follow_launcher, resolve_precision, use_all_cores
 from pretrain.meeting import meeting_address
 from pretrain.notices import Notices
 from pretrain.signals import STATUS, end_at_once, flags_of, status_of
@@ -29,7 +34,7 @@ HANG_MINUTES = 30.0
 """Minutes after which a process that the others wait for within a step is taken for hung, unless told otherwise."""
 
 _Result = TypeVar("_Result")
-_FOREVER = timedelta(days=365)  # of the control group, whose patience is our own
+_FOREVER = timedelta(days=365)  # of sums on the control group, whose patience is our own
 _PAUSES = (20e-6, 20e-3)  # seconds between two looks whether the others have come: the shortest and the longest
 _MISTAKE = 2.0
 _COME_SECONDS = 2.0  # after which a process that waits says so
@@ -51,7 +56,8 @@ class Processes:
         self.world_size: int = accelerator.num_processes
         self.device: torch.device = accelerator.device
         self._hang_seconds = 60 * hang_minutes
-        self._control = dist.new_group(backend="gloo", timeout=_FOREVER) if self.world_size > 1 else None
+        hang = timedelta(minutes=hang_minutes)
+        self._control = dist.new_group(backend="gloo", timeout=hang) if self.world_size > 1 else None
         self._notices = Notices(self.rank, self.world_size) if self.world_size > 1 else None
         self._waits, self._is_waiting = 0, False
         if self._notices is not None:
@@ -80,6 +86,7 @@ class Processes:
             ProcessesError: the others do not come.
         """
         check_launcher()
+        follow_launcher()
         on_cpu = not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
         resolved = resolve_precision(mixed_precision, os.environ.get("ACCELERATE_MIXED_PRECISION"), on_cpu=on_cpu)
         try:
@@ -89,10 +96,16 @@ class Processes:
                 log_with=list(trackers) or None,
                 project_dir=folder,
                 kwargs_handlers=[
-                    InitProcessGroupKwargs(init_method=meeting_address(), timeout=timedelta(minutes=hang_minutes))
+                    InitProcessGroupKwargs(init_method=meeting_address(), timeout=timedelta(minutes=hang_minutes)),
+                    # It keeps the gradients' buckets as they are at first: torch cuts them anew after the first step,
+                    # which would add up in another order for three processes or more, and a resumed run begins again.
+                    DistributedDataParallelKwargs(find_unused_parameters=_num_launched() > 2),
                 ],
             )
-        except dist.DistError as error:
+            others = cls(accelerator, hang_minutes)
+        except RuntimeError as error:
+            if not _is_of_others(error):
+                raise
             raise ProcessesError(
                 f"the other processes were not met within {hang_minutes:g} minutes ({_reason(error)}), "
                 f"expected WORLD_SIZE = {os.environ.get('WORLD_SIZE')} that start together. Start them all again."
@@ -104,7 +117,7 @@ class Processes:
             )
         if on_cpu:
             use_all_cores()
-        return cls(accelerator, hang_minutes)
+        return others
 
     @property
     def is_main(self) -> bool:
@@ -127,7 +140,7 @@ class Processes:
             except BaseException as raised:
                 error = raised
         try:
-            (status,) = self.sum([_status_of(error)], is_patient=True)
+            (status,) = self.sum([_status_of(error)], is_patient=not self.is_main)
         finally:
             if error is not None:
                 raise error
@@ -139,6 +152,7 @@ class Processes:
         """The main process's value, on all of them."""
         if self._control is None:
             return value
+        self.wait()  # in naps, which torch's own way to send objects does not take
         values = [value]
         dist.broadcast_object_list(values, src=0, group=self._control)
         return values[0]
@@ -147,6 +161,7 @@ class Processes:
         """The values of all processes by rank, on the main one; the others get an empty list."""
         if self._control is None:
             return [value]
+        self.sum([0.0])  # as above
         values: list[_Result] | None = [value] * self.world_size if self.is_main else None
         dist.gather_object(value, values, dst=0, group=self._control)
         return values or []
@@ -163,7 +178,7 @@ class Processes:
         if self._control is None:
             return numbers
         vector = torch.tensor(numbers, dtype=torch.float64)
-        self._wait_for(dist.all_reduce(vector, group=self._control, async_op=True), is_patient=is_patient)
+        self._wait_for(self._control.allreduce([vector], timeout=_FOREVER), is_patient=is_patient)
         return [float(number) for number in vector]
 
     def sum_in_place(self, tensor: Tensor) -> None:
@@ -200,23 +215,21 @@ class Processes:
             if waited > patience:
                 if not is_patient:
                     raise self._hung(waited)
-                logger.info(
-                    "process %d has waited for process %s for %d minutes", self.rank, self._missing(), waited / 60
-                )
+                logger.info("process %d waits for %s, %.3g minutes so far", self.rank, self._missing(), waited / 60)
                 patience += self._hang_seconds
         work.wait()  # raises what went wrong
         self._is_waiting = False
 
     def _hung(self, waited: float) -> ProcessesError:
         return ProcessesError(
-            f"process {self._missing()} of the {self.world_size} has not answered for {waited / 60:.3g} minutes, "
+            f"{self._missing()} of the {self.world_size} has not answered for {waited / 60:.3g} minutes, "
             "expected all at the same step within train.hang_minutes. See what it hangs on, end it, and launch the "
             "same command to go on from the newest checkpoint."
         )
 
     def _missing(self) -> str:
         assert self._notices is not None
-        return " and ".join(map(str, self._notices.missing(self._waits)))
+        return " and ".join(f"process {rank}" for rank in self._notices.missing(self._waits)) or "another process"
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -227,8 +240,8 @@ class Processes:
         """
         try:
             yield
-        except RuntimeError as error:  # of torch.distributed
-            if self.world_size == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+        except RuntimeError as error:
+            if self.world_size == 1 or not _is_of_others(error):
                 raise
             if self._notices is not None and self._notices.heard:  # it has left as it was asked to
                 end_at_once(self._notices.heard)
@@ -237,13 +250,18 @@ class Processes:
                 "all to the end. Its own output says why; launch the same command to go on from the newest checkpoint."
             ) from error
         except SystemExit as ending:
-            if self._notices is not None and isinstance(ending.code, int) and ending.code in STATUS.values():
-                self._notices.leave(ending.code)
+            if isinstance(ending.code, int) and ending.code in STATUS.values():
+                self.tell(ending.code)
                 if self._is_waiting:
                     end_at_once(ending.code)
             raise
         finally:
             self.leave()
+
+    def tell(self, status: int) -> None:
+        """Tell the others that this process leaves with the status that a signal asked for."""
+        if self._notices is not None:
+            self._notices.leave(status)
 
     def leave(self) -> None:
         """Take leave of the others."""
@@ -253,11 +271,20 @@ class Processes:
             dist.destroy_process_group()
 
 
+def _num_launched() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _status_of(error: BaseException | None) -> float:
     """Exit status that a failure on the main process means for all of them."""
     if error is None:
         return 0.0
     return float(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else _MISTAKE
+
+
+def _is_of_others(error: RuntimeError) -> bool:
+    """Whether torch.distributed complains of another process."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
 
 
 def _reason(error: Exception) -> str:

@@ -35,7 +35,7 @@ class Layout:
         train = recipe.train
         return cls(
             world_size=processes.world_size,
-            micro_batch_size=train.micro_batch_size or train.batch_size,
+            micro_batch_size=min(train.most_at_once, -(-train.batch_size // processes.world_size)),
             gradient_checkpointing=train.gradient_checkpointing,
             compile=train.compile,
             device=processes.device.type,
@@ -73,8 +73,8 @@ class Progress:
     elapsed_seconds: float = 0.0
     logged_tokens: int = 0
     logged_seconds: float = 0.0
-    evaluation: dict[str, float] = field(default_factory=dict)
-    """Held-out metrics of the step that is done, if it was evaluated."""
+    evaluation: dict[str, float | None] = field(default_factory=dict)
+    """Held-out metrics of the step that is done, if it was evaluated; null where one is no finite number."""
     recent_losses: dict[str, list[float]] = field(default_factory=dict)
     """Loss of the last steps by term, the latest last, which a spike stands out from."""
     layouts: dict[int, Layout] = field(default_factory=dict)

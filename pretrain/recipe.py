@@ -74,6 +74,11 @@ class Train(BaseModel, frozen=True, extra="forbid", strict=True):
     hang_minutes: float = Field(default=HANG_MINUTES, gt=0.0)
     """Minutes after which a process that the others wait for within a step is taken for hung."""
 
+    @property
+    def most_at_once(self) -> int:
+        """Most examples that one process holds at once."""
+        return self.micro_batch_size or self.batch_size
+
     @field_validator("hours")
     @classmethod
     def _one_budget(cls, hours: float | None, info: ValidationInfo) -> float | None:

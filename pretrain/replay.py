@@ -142,7 +142,7 @@ def _run_again(stretch: Stretch, store: TokenStore, processes: Processes, folder
     held_out = None
     if stretch.evaluated:
         held_out = HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length)
-    micro_batch_size = recipe.train.micro_batch_size or recipe.train.batch_size
+    micro_batch_size = recipe.train.most_at_once
     hidden = None if processes.is_main else True  # None: shown on a terminal only
     for step in tqdm(range(stretch.first + 1, stretch.last + 1), desc="replay", unit="step", disable=hidden):
         loop.step(0)

@@ -21,7 +21,7 @@ from pretrain.processes import Processes
 from pretrain.progress import Layout
 from pretrain.recipe import Recipe, check_world_size
 from pretrain.saving import Saving
-from pretrain.signals import Interrupted, Signals
+from pretrain.signals import Interrupted, Signals, end_at_once
 from pretrain.space import check_run, check_save, checkpoint_bytes
 from pretrain.state import Snapshot, make_loop
 from pretrain.trouble import Trouble
@@ -52,8 +52,13 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
             processes.on_main(lambda: check_world_size(recipe, processes.world_size))
             processes.on_main(lambda: _take(recipe.run_dir, held))
             run = _assembled(recipe, launch, signals, processes)
-            run.go_on()
-            run.hand_over()
+            try:
+                run.go_on()
+                run.hand_over()
+            except Interrupted as interruption:
+                if launch != Launch():
+                    interruption.again = "launch the same command without --fresh and --resume to go on"
+                raise
     return recipe.run_dir
 
 
@@ -71,6 +76,11 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
     checkpoint = processes.broadcast(
         processes.on_main(lambda: starting_point(recipe, launch, store, processes.mixed_precision))
     )
+    if checkpoint is not None and not checkpoint.exists():
+        raise CheckpointError(
+            f"{checkpoint} is not on this node, expected the run directory on a disk that all nodes share. Set "
+            "output_dir to a folder on one."
+        )
     held_out = None
     if store.held_out.num_tokens:
         held_out = HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length)
@@ -82,9 +92,11 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
     differing = loop.progress.lay_out(Layout.here(recipe, processes))
     if launch.fresh:
         processes.on_main(lambda: clear(recipe.run_dir))
+        logger.info("started again; to go on with this run, leave --fresh out from now on")
     if processes.is_main:
         _announce(loop, checkpoint, differing)
-    return Run(recipe, processes, store, loop, held_out, signals)
+    is_own = checkpoint is None or checkpoint.parent.resolve() == Checkpoints(recipe.run_dir).folder.resolve()
+    return Run(recipe, processes, store, loop, held_out, signals, is_own=is_own)
 
 
 class Run:
@@ -98,15 +110,22 @@ class Run:
         loop: Loop,
         held_out: HeldOut | None,
         signals: Signals,
+        *,
+        is_own: bool,
     ) -> None:
+        """
+        Args:
+            is_own: whether the loop is at the beginning or at a checkpoint of the run directory itself.
+        """
         self.recipe, self.processes, self.store = recipe, processes, store
         self.loop, self.held_out, self.signals = loop, held_out, signals
         self.checkpoints, self.saving = Checkpoints(recipe.run_dir), Saving()
         hidden_ratio = recipe.masking.mask_replace_prob + recipe.masking.random_replace_prob
         self.health = Health(loop.objective, store.train, hidden_ratio=hidden_ratio)
         self.trouble = Trouble(recipe.run_dir, loop, spike_score=recipe.log.spike_score)
-        self.saved_step: int | None = loop.progress.step
-        """The step whose checkpoint stands as it should; at step 0 there is nothing to save."""
+        self.saved_step: int | None = loop.progress.step if is_own else None
+        """The step whose checkpoint stands in the run directory as it should; at step 0 there is nothing to save."""
+        self.signals.deferred = True
         self.log: MetricsLog | None = processes.on_main(self._open_log)
 
     def _open_log(self) -> MetricsLog:
@@ -114,6 +133,7 @@ class Run:
         recipe.run_dir.mkdir(parents=True, exist_ok=True)
         (recipe.run_dir / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
         progress = self.loop.progress
+        self.checkpoints.leave_behind(progress.step)  # before their lines of metrics go
         log = MetricsLog(
             recipe.run_dir, step=progress.step, is_evaluated=bool(progress.evaluation), description=recipe.name
         )
@@ -127,13 +147,17 @@ class Run:
         Raises:
             Interrupted: a signal to any process ended it; the step that was done is saved.
         """
-        self.signals.deferred = True
         try:
             self._train()
             self.processes.on_main(self.saving.finish)
         except Exception:
-            with suppress(CheckpointError):
+            with suppress(Exception):
                 self.saving.finish()  # what another process does to this one takes nothing from a checkpoint
+            raise
+        except SystemExit as ending:  # a second Ctrl-C
+            if self.saving.is_under_way:  # in a library, which aborts when the interpreter ends around it
+                self.processes.tell(int(str(ending.code)))
+                end_at_once(int(str(ending.code)))
             raise
         finally:
             if self.log is not None:
@@ -192,16 +216,16 @@ class Run:
             self._save()
 
     def _evaluate(self, held_out: HeldOut) -> None:
-        train, progress = self.recipe.train, self.loop.progress
+        progress = self.loop.progress
         progress.evaluation = held_out.measure(
             self.loop.objective,
             self.processes,
-            micro_batch_size=train.micro_batch_size or train.batch_size,
+            micro_batch_size=self.recipe.train.most_at_once,
             asked=lambda: self.signals.received,
         )
         if self.log is not None:
             self.log.write(progress.step, progress.evaluation)
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in progress.evaluation.items())
+            shown = "  ".join(f"{k} {'none' if v is None else f'{v:.3f}'}" for k, v in progress.evaluation.items())
             logger.info("step %d  held out: %s", progress.step, shown)
 
     def _end(self, status: int) -> NoReturn:
@@ -214,15 +238,20 @@ class Run:
 
     def _stop(self, error: NotFinite) -> NoReturn:
         """End before an update that would spoil the weights, with the step before it saved."""
-        folder, step = self.trouble.write("not finite", {}), self.loop.progress.step
+        where, step = self.trouble.write("not finite", {}), self.loop.progress.step
         if step and self.saved_step != step:
             self._save()
         self.processes.on_main(self.saving.finish)
         raise TrainingError(
-            f"{error} The batch is in {folder}. "
+            f"{error} {where[0].upper()}{where[1:]}. "
             + (f"Step {step} is saved: launch" if step else "Launch")
-            + " again with train.on_nonfinite=skip to leave such batches out, or with --fresh and a lower "
-            "optimizer.learning_rate or a longer schedule.warmup_steps."
+            + (
+                " again with train.on_nonfinite=skip to leave such batches out"
+                if self.recipe.train.on_nonfinite == "stop"
+                else " with --resume and an earlier checkpoint, since the weights and not the batches seem to be at "
+                "fault, raise train.max_skipped_steps"
+            )
+            + ", or start with --fresh and a lower optimizer.learning_rate or a longer schedule.warmup_steps."
         ) from error
 
     def _save(self) -> None:
@@ -284,7 +313,7 @@ def _announce(loop: Loop, checkpoint: Path | None, differing: list[str]) -> None
         logger.info("going on from %s", checkpoint)
     if differing:
         logger.warning(
-            "it was computed in another way until here (%s), so from here on the run equals an uninterrupted one to "
-            "rounding and not bit for bit; dropout is drawn anew for other processes and micro-batches",
+            "it was computed in another way until here (%s), so from here on the run is not bit for bit the one that "
+            "nothing interrupted: without dropout it equals it to rounding, with Muon in bfloat16 to that",
             ", ".join(differing),
         )

@@ -21,9 +21,13 @@ class Saving:
             CheckpointError: what was begun before failed.
         """
         self.finish()
-        # A daemon, so that a second Ctrl-C need not wait for it: what it leaves behind is no checkpoint yet.
+        # A daemon, since a second Ctrl-C does not wait for it: what it leaves behind is no checkpoint yet.
         self._thread = threading.Thread(target=self._write, args=(write,), daemon=True, name="saving")
         self._thread.start()
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def finish(self) -> None:
         """Return when what was begun is done.

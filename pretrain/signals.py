@@ -40,6 +40,8 @@ class Interrupted(Exception):
     def __init__(self, status: int, saved: str) -> None:
         super().__init__(f"interrupted; {saved}")
         self.status = status
+        self.again = "launch the same command to go on"
+        """What to do to go on."""
 
 
 class Signals:

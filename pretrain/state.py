@@ -126,7 +126,7 @@ def make_loop(recipe: Recipe, processes: Processes, store: TokenStore, checkpoin
     examples.plan(progress.epoch)
     loop = Loop(recipe, processes, objective, examples, optimizers, progress)
     if checkpoint is not None:
-        _take_sums(loop, checkpoint)
+        _take_state(loop, checkpoint)
     return loop
 
 
@@ -137,7 +137,7 @@ def _progress(checkpoint: Path) -> Progress:
         raise _unfit(checkpoint / "progress.json", error) from error
 
 
-def _take_sums(loop: Loop, checkpoint: Path) -> None:
+def _take_state(loop: Loop, checkpoint: Path) -> None:
     """What a loop carries from step to step beside weights and optimizers."""
     try:
         if loop.processes.accelerator.scaler is not None:

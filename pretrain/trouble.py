@@ -49,23 +49,28 @@ class Trouble:
         trained = self._loop.trained
         assert trained is not None, "a step was done"
         if not trained.is_finite:
-            folder = self.write("not finite", {})
-            logger.warning("step %d is skipped: %s; see %s", trained.step, _told(trained), folder)
+            logger.warning("step %d is skipped: %s; %s", trained.step, trained.told(), self.write("not finite", {}))
             return
         scores = {term: self._score(term, loss) for term, loss in trained.losses.items()}
         spikes = {t: z for t, z in scores.items() if self._spike_score is not None and z > self._spike_score}
         if spikes:
             shown = ", ".join(f"{term} with a robust z-score of {score:.1f}" for term, score in spikes.items())
-            folder = self.write("spike", spikes)
-            logger.warning("step %d  loss spike: %s; %s; see %s", trained.step, shown, _told(trained), folder)
+            where = self.write("spike", spikes)
+            logger.warning("step %d  loss spike: %s; %s; %s", trained.step, shown, trained.told(), where)
 
-    def write(self, kind: str, scores: Mapping[str, float]) -> Path:
-        """Write down the batch that was trained on last; gives the folder. All processes take part."""
+    def write(self, kind: str, scores: Mapping[str, float]) -> str:
+        """Write down the batch that was trained on last; all processes take part.
+
+        Returns:
+            Where it is, or why it is not, for a message of the main process.
+        """
         trained, loop = self._loop.trained, self._loop
         assert trained is not None, "a step was tried"
         place = self._folder / f"step-{trained.step:08d}"
         parts = loop.processes.gather([_part(*part) for part in trained.parts])
-        if loop.processes.is_main and (kind != "spike" or len(list(self._folder.glob("step-*"))) < _MOST_SPIKES):
+        if kind == "spike" and len(list(self._folder.glob("step-*"))) >= _MOST_SPIKES:
+            return f"the batch is not written, {_MOST_SPIKES} are"
+        if loop.processes.is_main:
             record = {
                 "step": trained.step,
                 "kind": kind,
@@ -78,8 +83,8 @@ class Trouble:
             try:
                 _write(place, record, _examples(loop, trained))
             except OSError as error:  # whatever the run does about the trouble comes first
-                logger.warning("%s could not be written (%s)", place, error)
-        return place
+                return f"the batch could not be written to {place} ({error})"
+        return f"the batch is in {place}"
 
     def _score(self, term: str, loss: float) -> float:
         """Robust z-score of a loss, which joins those that the next ones are compared with; 0 while they are few."""
@@ -95,11 +100,6 @@ def robust_z_score(value: float, others: list[float]) -> float:
     median = float(np.median(others))
     spread = _NORMAL * float(np.median(np.abs(np.array(others) - median)))
     return (value - median) / max(spread, _LEAST_SPREAD * abs(median), 1e-12)
-
-
-def _told(trained: Trained) -> str:
-    losses = ", ".join(f"{term} loss {loss:.4g}" for term, loss in trained.losses.items())
-    return f"{losses}, gradient norm {trained.grad_norm:.4g}"
 
 
 def _part(selection: Selection, losses: Mapping[str, Loss]) -> dict[str, Any]:

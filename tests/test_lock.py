@@ -137,3 +137,12 @@ def test_a_lock_is_let_go_when_the_work_fails(tmp_path: Path) -> None:
         raise KeyError
     with RunLock(tmp_path):
         pass
+
+
+def test_what_is_no_folder_cannot_be_a_run_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(
+            LockError, match=r"cannot be a run directory \(.*\), expected a folder or .* Set output_dir"
+        ):
+            RunLock(place).acquire()

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from accelerate import Accelerator
 from accelerate.tracking import TensorBoardTracker
 
-from pretrain import metrics
+from pretrain import metrics, trackers
 from pretrain.metrics import MetricsError, MetricsLog, check_trackers
 from pretrain.recipe import Recipe
 
@@ -111,6 +112,23 @@ def test_a_tracker_that_fails_never_stops_a_run(
     assert len(warned) == 1 and "tracker" in warned[0]
     assert _lines(run)[-1]["step"] == 20
     assert (run / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("hangs_at", ["log", "finish"])
+def test_a_tracker_that_hangs_neither_stops_a_run_nor_delays_its_end(
+    tiny: Tiny, launch: LaunchRun, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, hangs_at: str
+) -> None:
+    is_over = threading.Event()
+    monkeypatch.setattr(TensorBoardTracker, hangs_at, lambda *_, **__: is_over.wait(60))
+    monkeypatch.setattr(trackers, "_WAITING", 3)
+    monkeypatch.setattr(trackers, "_FINISH_SECONDS", 0.1)
+    run = launch(tiny("log.trackers=[tensorboard]", "log.every_steps=1"))
+    is_over.set()
+    assert (run / "model" / "model.safetensors").exists()
+    assert [line["step"] for line in _lines(run) if "tokens" in line] == list(range(1, 21))
+    warned = [record.getMessage() for record in caplog.records if record.name == "pretrain.trackers"]
+    assert warned[-1].startswith("trackers have not finished within")
+    assert sum("lines are left out" in text for text in warned) == (hangs_at == "log")
 
 
 def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_spent(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,3 +192,23 @@ def test_accelerate_launch_with_the_shipped_configuration_works_and_as_the_other
     assert dry.returncode == 0, dry.stderr
     assert "steps            20" in dry.stdout
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell a process that its parent has ended")
+def test_a_launcher_that_is_killed_ends_its_process_as_sigterm_does(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    child = (
+        "import signal, sys, time\nfrom pathlib import Path\nfrom pretrain.launchers import follow_launcher\n"
+        f"told = Path({str(told)!r})\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (told.write_text('SIGTERM'), sys.exit(143)))\n"
+        "follow_launcher()\ntold.write_text('ready')\ntime.sleep(60)\n"
+    )
+    launcher = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])\n"
+    environment = _environment(PYTHONPATH=str(ROOT), ACCELERATE_MIXED_PRECISION="no")
+    with subprocess.Popen([sys.executable, "-c", launcher], env=environment) as process:
+        for text in ("ready", "SIGTERM"):
+            until = time.monotonic() + 60
+            while (not told.exists() or told.read_text() != text) and time.monotonic() < until:
+                time.sleep(0.02)
+            assert told.read_text() == text
+            process.kill()

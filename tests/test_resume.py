@@ -20,6 +20,7 @@ from encoders.config import EncoderError
 from pretrain.__main__ import main
 from pretrain.checkpoint import CheckpointError
 from pretrain.evaluation import HeldOut
+from pretrain.launching import Launch
 from pretrain.loop import TrainingError
 from pretrain.recipe import Recipe, RecipeError
 from pretrain.signals import Interrupted
@@ -289,6 +290,28 @@ def test_resume_names_the_checkpoint_to_go_on_from(
     )
     run = launch(tiny())
     assert _state(run) == _state(whole)
+
+
+def test_a_run_that_went_back_and_was_killed_at_once_goes_on_from_there(
+    tiny: Tiny, launch: LaunchRun, two_checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = launch(tiny(f"output_dir={tmp_path / 'whole'}"))
+    with monkeypatch.context() as patch:
+        patch.setattr("pretrain.loop.Loop._update", _dies_at_update(7))
+        with pytest.raises(RuntimeError, match="power cut"):
+            launch(tiny(), resume=two_checkpoints / "step-00000005")
+    assert [path.name for path in two_checkpoints.iterdir()] == ["step-00000005"], "its lines of metrics are gone"
+    assert _state(launch(tiny())) == _state(whole)
+
+
+def test_a_restart_by_torchrun_neither_starts_again_nor_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    back = Path("runs/x/checkpoints/step-00000005")
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT", raising=False)
+    assert Launch.asked(resume=None, fresh=True) == Launch(fresh=True)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert Launch.asked(resume=back, fresh=False) == Launch(resume=back)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert Launch.asked(resume=None, fresh=True) == Launch.asked(resume=back, fresh=False) == Launch()
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(

@@ -163,12 +163,12 @@ def one(recipe: Path, *arguments: str, max_file_bytes: int | None = None, **envi
     return Launched(command, environment=environment, max_file_bytes=max_file_bytes)
 
 
-def torchrun(recipe: Path, *arguments: str, max_restarts: int = 0) -> Launched:
-    """Two ranks under torchrun."""
+def torchrun(recipe: Path, *arguments: str, max_restarts: int = 0, processes: int = 2) -> Launched:
+    """Several ranks under torchrun."""
     return Launched(
         [
-            *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", f"--max-restarts={max_restarts}"),
-            *("-m", "pretrain", str(recipe), *arguments),
+            *("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"),
+            *(f"--max-restarts={max_restarts}", "-m", "pretrain", str(recipe), *arguments),
         ],
         environment={"ACCELERATE_USE_CPU": "true"},
     )

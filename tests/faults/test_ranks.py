@@ -12,7 +12,8 @@ from pretrain.recipe import Train
 from tests.faults.conftest import Tried, Wholes
 from tests.faults.launches import torchrun, two
 from tests.faults.recipes import STEPS
-from tests.faults.runs import Whole, differences, last_step
+from tests.faults.runs import Whole, differences, last_step, start_from
+from tests.faults.wholes import ALL_KEPT
 
 DEATHS = 5
 HANG_MINUTES = 0.05
@@ -41,6 +42,22 @@ def test_a_rank_that_dies_under_torchrun_is_started_again_and_the_run_is_the_run
     assert launched.said.count("2 processes on cpu") == 2, launched.said
     assert differences(run, whole.run) == []
     shutil.rmtree(run)
+
+
+def test_three_ranks_that_go_on_from_a_checkpoint_are_the_run(
+    objective: str, wholes: Wholes, tmp_path: Path, tried: Tried
+) -> None:
+    """What two add up does not depend on the order; for three, the buckets of gradients must stay as they are."""
+    recipe, runs = wholes(objective).recipe, {name: tmp_path / name for name in ("whole", "resumed")}
+    tried("three ranks go on from a checkpoint", objective=objective)
+    kept = (*ALL_KEPT, f"checkpoint.every_steps={STEPS // 2}")
+    with torchrun(recipe, f"output_dir={runs['whole']}", *kept, processes=3) as launched:
+        assert launched.wait() == 0, launched.said
+    whole = Whole(recipe, runs["whole"], 0.0, ())
+    start_from(whole, runs["resumed"], STEPS // 2)
+    with torchrun(recipe, f"output_dir={runs['resumed']}", *kept, processes=3) as launched:
+        assert launched.wait() == 0, launched.said
+    assert differences(runs["resumed"], runs["whole"]) == []
 
 
 @pytest.mark.parametrize("victim", [0, 1])
