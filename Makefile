@@ -18,13 +18,14 @@ OBJECTIVE ?=
 demo: .venv/ready
 	$(BIN)/accelerate launch --config_file accelerate_config.yaml -m pretrain $(RECIPE) $(OVERRIDES)
 
+# Side by side on all cores, each test on one.
 test: .venv/ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
 
 # The long part: real runs killed, starved and damaged, two side by side, and all tables of layouts; what was tried goes to
 # runs/faults. OBJECTIVE=mlm_nsp hurts the runs of one objective only.
 faults: .venv/ready
-	$(BIN)/python -m pytest tests/faults $(if $(OBJECTIVE),--objective $(OBJECTIVE),tests/test_layouts.py) -m long -n 2 --dist worksteal --record runs/faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults $(if $(OBJECTIVE),--objective $(OBJECTIVE),tests/test_layouts.py) -m long -n 2 --dist worksteal --record runs/faults
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

@@ -71,7 +71,7 @@ def guarded(work: Callable[[Signals], None], signals: Signals | None = None) -> 
         place = f" ({error.filename})" if error.filename else ""
         print(
             f"error: the disk refused{place}: {error.strerror or error}; expected room and the right to write. "
-            "Make room, or make it writable, and launch the same command again: checkpoints are as they were.",
+            "Make room and give that right, and launch the same command again: checkpoints are as they were.",
             file=sys.stderr,
         )
         return MISTAKE
