@@ -19,9 +19,9 @@ def time_steps(recipe_path: str, overrides: Sequence[str], *, steps: int) -> Tur
         the time, what is spent outside forward, backward and optimizer.
     """
     from pretrain.assembly import build_objective, prepared_store, training_examples
+    from pretrain.distributed.processes import Processes
     from pretrain.estimate import estimate
     from pretrain.loop import Loop, Progress
-    from pretrain.processes import Processes
     from pretrain.recipe import read_recipe
 
     recipe = read_recipe(recipe_path, overrides)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pretrain.signals import STATUS, Signals, end_at_once
+from pretrain.distributed.signals import STATUS, Signals, end_at_once
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from encoders.folder import load_encoder, read_config
 from objectives.draws import Key
 from objectives.objective import Objective
 from pretrain.batches import Examples
-from pretrain.checkpoint import CheckpointError, read_tensors
+from pretrain.checkpoints.checkpoint import CheckpointError, read_tensors
 from pretrain.recipe import Recipe
 from tokenization.cache import Engine, prepare_store
 from tokenization.preparing.cores import prepare_here

@@ -10,14 +10,14 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from encoders.config import EncoderError
 from objectives.rows import ExamplesError
-from pretrain.checkpoint import REFUSALS, CheckpointError
-from pretrain.launchers import LaunchError
-from pretrain.lock import LockError
+from pretrain.checkpoints.checkpoint import REFUSALS, CheckpointError
+from pretrain.checkpoints.lock import LockError
+from pretrain.distributed.launchers import LaunchError
+from pretrain.distributed.processes import ProcessesError
+from pretrain.distributed.signals import Interrupted, Signals, end_at_once
 from pretrain.loop import TrainingError
 from pretrain.metrics import MetricsError
-from pretrain.processes import ProcessesError
 from pretrain.recipe import RecipeError
-from pretrain.signals import Interrupted, Signals, end_at_once
 from probes.probe import ProbeError
 from tokenization.corpus import CorpusError
 from tokenization.store import StoreError

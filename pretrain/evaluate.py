@@ -15,10 +15,10 @@ from pathlib import Path
 from encoders.config import EncoderError
 from objectives.mlm import MlmSettings
 from pretrain.assembly import check_folder, load_objective, prepared_store, saved_networks
-from pretrain.checkpoint import verify
+from pretrain.checkpoints.checkpoint import verify
 from pretrain.commands import guarded
+from pretrain.distributed.processes import Processes
 from pretrain.evaluation import HeldOut
-from pretrain.processes import Processes
 from pretrain.recipe import Recipe, RecipeError, read_recipe
 from tokenization.vocabulary import TokenizerFolder
 

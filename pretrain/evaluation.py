@@ -18,7 +18,7 @@ from objectives.masking import TokenMasking
 from objectives.objective import Objective
 from objectives.rows import ExamplesError
 from pretrain.batches import Examples, in_order
-from pretrain.processes import Processes
+from pretrain.distributed.processes import Processes
 from pretrain.tally import Tally
 from tokenization.store import TokenStore
 

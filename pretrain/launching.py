@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretrain.checkpoint import CheckpointError, Checkpoints, read_progress, verify
+from pretrain.checkpoints.checkpoint import CheckpointError, Checkpoints, read_progress, verify
 from pretrain.recipe import Recipe, RecipeError, differing_keys, read_recipe
 from tokenization.store import TokenStore
 

@@ -18,12 +18,12 @@ from torch.optim import Optimizer
 from objectives.draws import Key
 from objectives.objective import Batch, Loss, Objective
 from pretrain.batches import Examples, Selection, num_tokens, trimmed
+from pretrain.checkpoints.progress import Progress
+from pretrain.distributed.processes import Processes
+from pretrain.distributed.signals import flags_of, status_of
 from pretrain.metrics import Metrics
 from pretrain.optimizer import peak_rates, set_learning_rates
-from pretrain.processes import Processes
-from pretrain.progress import Progress
 from pretrain.recipe import Recipe
-from pretrain.signals import flags_of, status_of
 from pretrain.tally import Tally
 
 _LEAST_SCALE = 1.0

@@ -18,8 +18,8 @@ from objectives.examples import EXAMPLES
 from objectives.masking import MASKINGS, Masking
 from objectives.objective import ObjectiveSettings
 from objectives.rows import Cutting
+from pretrain.distributed.processes import HANG_MINUTES
 from pretrain.optimizer import OPTIMIZERS, OptimizerSettings
-from pretrain.processes import HANG_MINUTES
 from pretrain.recipe_checks import between_sections
 from pretrain.recipe_problems import Problem, RecipeError, did_you_mean, got, recipe_error, translate
 from pretrain.recipe_text import override, parse, read_text, write

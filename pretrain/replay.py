@@ -22,13 +22,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from encoders.config import EncoderFolder
-from pretrain.checkpoint import CheckpointError, Checkpoints, read_progress
+from pretrain.checkpoints.checkpoint import CheckpointError, Checkpoints, read_progress
+from pretrain.checkpoints.progress import Layout, Progress
+from pretrain.checkpoints.state import Snapshot, make_loop
+from pretrain.distributed.processes import Processes
 from pretrain.evaluation import HeldOut
 from pretrain.loop import Loop
-from pretrain.processes import Processes
-from pretrain.progress import Layout, Progress
 from pretrain.recipe import Recipe, read_recipe
-from pretrain.state import Snapshot, make_loop
 from pretrain.trouble import Trouble
 from tokenization.store import TokenStore
 

@@ -10,20 +10,27 @@ import torch
 
 from pretrain.assembly import prepared_store
 from pretrain.card import write_card
-from pretrain.checkpoint import CheckpointError, Checkpoints, put_in_place, read_progress, sync_folder, verify
+from pretrain.checkpoints.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    put_in_place,
+    read_progress,
+    sync_folder,
+    verify,
+)
+from pretrain.checkpoints.lock import RunLock
+from pretrain.checkpoints.progress import Layout
+from pretrain.checkpoints.saving import Saving
+from pretrain.checkpoints.space import check_run, check_save, checkpoint_bytes
+from pretrain.checkpoints.state import Snapshot, make_loop
+from pretrain.distributed.processes import Processes
+from pretrain.distributed.signals import Interrupted, Signals, end_at_once
 from pretrain.evaluation import EvaluationEnded, HeldOut
 from pretrain.health import Health
 from pretrain.launching import Launch, clear, starting_point
-from pretrain.lock import RunLock
 from pretrain.loop import Loop, NotFinite, TrainingError
 from pretrain.metrics import MetricsLog, check_trackers
-from pretrain.processes import Processes
-from pretrain.progress import Layout
 from pretrain.recipe import Recipe, check_world_size
-from pretrain.saving import Saving
-from pretrain.signals import Interrupted, Signals, end_at_once
-from pretrain.space import check_run, check_save, checkpoint_bytes
-from pretrain.state import Snapshot, make_loop
 from pretrain.trouble import Trouble
 from probes import PROBES
 from probes.report import write_report

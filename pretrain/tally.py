@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from objectives.objective import Loss, Objective
-from pretrain.processes import Processes
+from pretrain.distributed.processes import Processes
 
 _PLAIN = 3  # total, count, correct
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from objectives.objective import Loss
 from pretrain.batches import Selection
-from pretrain.checkpoint import put_in_place
+from pretrain.checkpoints.checkpoint import put_in_place
 from pretrain.example import Example
 from pretrain.loop import Loop, Trained
 

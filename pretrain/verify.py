@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pretrain.card import steps_on_card
-from pretrain.checkpoint import CheckpointError, Checkpoints, read_progress, verify
+from pretrain.checkpoints.checkpoint import CheckpointError, Checkpoints, read_progress, verify
 from pretrain.commands import guarded
-from pretrain.processes import Processes
+from pretrain.distributed.processes import Processes
+from pretrain.distributed.signals import Signals
 from pretrain.recipe import read_recipe
 from pretrain.replay import Differing, ReplayError, Stretch, find_stretch, recorded_precision, replay
-from pretrain.signals import Signals
 from tokenization.preparing.shards import file_digest
 from tokenization.store import StoreError, TokenStore
 

@@ -23,13 +23,13 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from pretrain.assembly import build_objective, prepared_store, training_examples
+from pretrain.checkpoints.progress import Progress
+from pretrain.distributed.processes import Processes
+from pretrain.distributed.signals import Signals
 from pretrain.launching import Launch
 from pretrain.loop import Loop
-from pretrain.processes import Processes
-from pretrain.progress import Progress
 from pretrain.recipe import Recipe, read_recipe
 from pretrain.run import train
-from pretrain.signals import Signals
 from tokenization.store import TokenSplit
 from tokenization.vocabulary import Vocabulary
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from pretrain.assembly import build_objective, prepared_store, training_examples
+from pretrain.distributed.processes import Processes
 from pretrain.loop import Loop, Progress
-from pretrain.processes import Processes
 from pretrain.recipe import read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,8 +16,8 @@ from objectives.masking import NOT_A_TARGET
 from objectives.objective import Batch
 from pretrain.assembly import build_objective, prepared_store, training_examples
 from pretrain.batches import Examples, Position, Selection
+from pretrain.distributed.processes import Processes
 from pretrain.loop import Loop, Progress
-from pretrain.processes import Processes
 from pretrain.recipe import Recipe
 
 STEPS = 20

@@ -15,10 +15,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from pretrain import checkpoint
-from pretrain.checkpoint import CheckpointError, Checkpoints, _write_manifest, read_progress, verify
+from pretrain.checkpoints import checkpoint
+from pretrain.checkpoints.checkpoint import CheckpointError, Checkpoints, _write_manifest, read_progress, verify
+from pretrain.distributed.signals import Interrupted
 from pretrain.recipe import Recipe
-from pretrain.signals import Interrupted
 
 Tiny = Callable[..., Recipe]
 LaunchRun = Callable[..., Path]
@@ -329,7 +329,7 @@ def test_what_was_just_written_and_verified_is_not_read_again_to_prune(
     checkpoints = Checkpoints(tmp_path)
     for step in (1, 2):
         checkpoints.write(step, _fill)
-    monkeypatch.setattr("pretrain.checkpoint.verify", lambda path: pytest.fail("it is read again"))
+    monkeypatch.setattr("pretrain.checkpoints.checkpoint.verify", lambda path: pytest.fail("it is read again"))
     checkpoints.prune(2, keep=1, best=None)
     assert _steps(checkpoints) == [2]
 

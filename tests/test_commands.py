@@ -23,8 +23,8 @@ from encoders.config import EncoderError
 from pretrain import prepare, push
 from pretrain.__main__ import main
 from pretrain.commands import guarded
+from pretrain.distributed.signals import Signals
 from pretrain.recipe import Recipe
-from pretrain.signals import Signals
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = json.dumps({"text": "The old farmer sold the lamp. He went home in the rain."}) + "\n"
@@ -280,7 +280,7 @@ def test_a_signal_while_the_libraries_are_imported_ends_the_process_without_a_tr
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         until_torch = list(itertools.takewhile(lambda line: "import 'torch.version'" not in line, process.stderr))
-        assert any("pretrain.signals" in line for line in until_torch)
+        assert any("pretrain.distributed.signals" in line for line in until_torch)
         process.send_signal(number)
         told = process.stderr.read()
     assert process.returncode == status

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretrain.checkpoint import Checkpoints, read_progress, verify
+from pretrain.checkpoints.checkpoint import Checkpoints, read_progress, verify
+from pretrain.checkpoints.state import Snapshot
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe
-from pretrain.state import Snapshot
 from tests.faults import crash
 
 Fill = Callable[[Path], None]

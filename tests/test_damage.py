@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from objectives import OBJECTIVES
-from pretrain.checkpoint import CheckpointError, Checkpoints, verify
+from pretrain.checkpoints.checkpoint import CheckpointError, Checkpoints, verify
 from pretrain.recipe import read_recipe
 
 Damage = Callable[[Path], object]

@@ -21,11 +21,11 @@ from objectives.replaced_token_detection import ReplacedTokenDetection
 from pretrain import push, verify
 from pretrain.__main__ import main as pretrain_main
 from pretrain.assembly import build_objective, load_objective, prepared_store, save_objective
+from pretrain.distributed.processes import Processes
 from pretrain.evaluate import evaluate
 from pretrain.evaluate import main as evaluate_main
 from pretrain.evaluation import HeldOut
 from pretrain.inspect import main as inspect_main
-from pretrain.processes import Processes
 from pretrain.recipe import Recipe, read_recipe
 from pretrain.run import Run
 from probes.__main__ import main as probes_main

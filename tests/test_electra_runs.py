@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pretrain.distributed.signals import Interrupted
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe
-from pretrain.signals import Interrupted
 
 Tiny = Callable[..., Recipe]
 LaunchRun = Callable[..., Path]

@@ -16,10 +16,10 @@ from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.masking import TokenMasking
 from pretrain.assembly import load_objective, prepared_store, saved_networks
 from pretrain.batches import Examples, Selection
+from pretrain.distributed.processes import Processes
 from pretrain.evaluate import evaluate, main
 from pretrain.evaluation import EvaluationEnded, HeldOut
 from pretrain.loop import Loop
-from pretrain.processes import Processes
 from pretrain.recipe import Recipe, read_recipe
 
 Tiny = Callable[..., Recipe]

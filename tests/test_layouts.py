@@ -20,11 +20,11 @@ from safetensors.torch import load_file
 
 from objectives import OBJECTIVES
 from pretrain.assembly import prepared_store, training_examples
+from pretrain.distributed.processes import Processes
+from pretrain.distributed.signals import Interrupted
 from pretrain.loop import Loop
 from pretrain.optimizer import OPTIMIZERS as OPTIMIZER_SETTINGS
-from pretrain.processes import Processes
 from pretrain.recipe import read_recipe
-from pretrain.signals import Interrupted
 from tests.layouts import (
     CLOCK,
     ON_ONE,

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.lock import LockError, RunLock
+from pretrain.checkpoints.lock import LockError, RunLock
 
 ROOT = Path(__file__).resolve().parents[1]
 Owner = subprocess.Popen[str]
 _OWNER = """\
 import sys, time
 from pathlib import Path
-from pretrain.lock import RunLock
+from pretrain.checkpoints.lock import RunLock
 
 with RunLock(Path(sys.argv[1])):
     print("held", flush=True)
@@ -49,7 +49,7 @@ def own(tmp_path: Path) -> Iterator[Callable[[], Owner]]:
 
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretrain.lock._PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("pretrain.checkpoints.lock._PATIENCE_SECONDS", 0.0)
 
 
 def _refused(lock: RunLock) -> str:
@@ -90,7 +90,7 @@ def test_a_process_that_has_the_id_of_a_killed_owner_by_now_holds_nothing(tmp_pa
 
 def test_a_forked_child_does_not_keep_the_lock_of_a_killed_owner(tmp_path: Path) -> None:
     script = (
-        "import os, signal, sys, time\nfrom pathlib import Path\nfrom pretrain.lock import RunLock\n"
+        "import os, signal, sys, time\nfrom pathlib import Path\nfrom pretrain.checkpoints.lock import RunLock\n"
         "RunLock(Path(sys.argv[1])).acquire()\nchild = os.fork()\n"
         "if not child:\n    os.close(1)\n    os.close(2)\n    time.sleep(60)\n"
         "print(child, flush=True)\ntime.sleep(0.2)\nos.kill(os.getpid(), signal.SIGKILL)\n"

@@ -28,7 +28,14 @@ from encoders.folder import load_encoder
 from pretrain import evaluate, inspect
 from pretrain.__main__ import main as pretrain_main
 from pretrain.audit import main as audit_main
-from pretrain.checkpoint import CheckpointError, Checkpoints, load_optimizers, read_progress, read_tensors, verify
+from pretrain.checkpoints.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    load_optimizers,
+    read_progress,
+    read_tensors,
+    verify,
+)
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe
 from probes.__main__ import main as probes_main

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretrain import launchers
-from pretrain.launchers import LaunchError, resolve_precision
-from pretrain.processes import Processes
+from pretrain.distributed import launchers
+from pretrain.distributed.launchers import LaunchError, resolve_precision
+from pretrain.distributed.processes import Processes
 from pretrain.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -166,7 +166,8 @@ def test_accelerate_launch_with_the_shipped_configuration_works_and_as_the_other
     # The precision that each way resolves is told by the process itself, which ends before it trains.
     probe = tmp_path / "probe.py"
     probe.write_text(
-        "from pretrain.processes import Processes\nprint('precision', Processes.start('auto').mixed_precision)\n"
+        "from pretrain.distributed.processes import Processes\n"
+        "print('precision', Processes.start('auto').mixed_precision)\n"
     )
     accelerate = ["accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_config.yaml")]
     ways = {
@@ -198,7 +199,8 @@ def test_accelerate_launch_with_the_shipped_configuration_works_and_as_the_other
 def test_a_launcher_that_is_killed_ends_its_process_as_sigterm_does(tmp_path: Path) -> None:
     told = tmp_path / "told"
     child = (
-        "import signal, sys, time\nfrom pathlib import Path\nfrom pretrain.launchers import follow_launcher\n"
+        "import signal, sys, time\nfrom pathlib import Path\n"
+        "from pretrain.distributed.launchers import follow_launcher\n"
         f"told = Path({str(told)!r})\n"
         "signal.signal(signal.SIGTERM, lambda *_: (told.write_text('SIGTERM'), sys.exit(143)))\n"
         "follow_launcher()\ntold.write_text('ready')\ntime.sleep(60)\n"

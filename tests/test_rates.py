@@ -20,10 +20,10 @@ from objectives.masking import MASKINGS
 from objectives.masks.rates import MaskingRate, mean_rate, rates
 from objectives.masks.row_draws import RowDraws
 from pretrain.batches import Examples, Position
+from pretrain.distributed.signals import Interrupted
 from pretrain.estimate import estimate
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe, RecipeError, read_recipe
-from pretrain.signals import Interrupted
 from tests.maskings import COUNTED, mask, plain_rows, policy, targets
 from tests.whole_recipe import write_recipe
 from tokenization.store import TokenSplit

@@ -21,10 +21,10 @@ from safetensors.torch import load_file, save_file
 from objectives import OBJECTIVES
 from objectives.objective import Loss
 from pretrain import verify
-from pretrain.checkpoint import _write_manifest
+from pretrain.checkpoints.checkpoint import _write_manifest
+from pretrain.distributed.signals import Interrupted
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe, read_recipe
-from pretrain.signals import Interrupted
 
 Tiny = Callable[..., Recipe]
 LaunchRun = Callable[..., Path]
@@ -405,7 +405,7 @@ def test_only_one_run_is_replayed(run: Path, capsys: pytest.CaptureFixture[str])
 # Interruptions, and several processes --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["pretrain.replay._run_again", "pretrain.state.Snapshot.write"])
+@pytest.mark.parametrize("place", ["pretrain.replay._run_again", "pretrain.checkpoints.state.Snapshot.write"])
 def test_an_interruption_leaves_nothing_behind(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

@@ -18,12 +18,12 @@ import torch
 
 from encoders.config import EncoderError
 from pretrain.__main__ import main
-from pretrain.checkpoint import CheckpointError
+from pretrain.checkpoints.checkpoint import CheckpointError
+from pretrain.distributed.signals import Interrupted
 from pretrain.evaluation import HeldOut
 from pretrain.launching import Launch
 from pretrain.loop import TrainingError
 from pretrain.recipe import Recipe, RecipeError
-from pretrain.signals import Interrupted
 
 Tiny = Callable[..., Recipe]
 LaunchRun = Callable[..., Path]
@@ -322,7 +322,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(
     caplog.clear()
     run = launch(tiny())
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    (warning,) = [record.getMessage() for record in warnings if record.name == "pretrain.checkpoint"]
+    (warning,) = [record.getMessage() for record in warnings if record.name == "pretrain.checkpoints.checkpoint"]
     assert re.search(
         r"step-00000010 is damaged: model/model\.safetensors has other content.* It is passed over", warning
     )

@@ -12,12 +12,12 @@ import torch
 
 from objectives import OBJECTIVES
 from pretrain.assembly import prepared_store
-from pretrain.checkpoint import CheckpointError, Checkpoints, verify
+from pretrain.checkpoints.checkpoint import CheckpointError, Checkpoints, verify
+from pretrain.checkpoints.saving import Saving
+from pretrain.checkpoints.state import Snapshot
+from pretrain.distributed.signals import Interrupted
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe
-from pretrain.saving import Saving
-from pretrain.signals import Interrupted
-from pretrain.state import Snapshot
 
 Tiny = Callable[..., Recipe]
 LaunchRun = Callable[..., Path]

@@ -11,12 +11,12 @@ import pytest
 
 from objectives import OBJECTIVES
 from pretrain.assembly import prepared_store
-from pretrain.checkpoint import CheckpointError, Checkpoints
+from pretrain.checkpoints.checkpoint import CheckpointError, Checkpoints
+from pretrain.checkpoints.space import check_run, check_save, checkpoint_bytes, model_bytes
+from pretrain.checkpoints.state import Snapshot
 from pretrain.loop import Loop
 from pretrain.optimizer import OPTIMIZERS
 from pretrain.recipe import Recipe
-from pretrain.space import check_run, check_save, checkpoint_bytes, model_bytes
-from pretrain.state import Snapshot
 
 Tiny = Callable[..., Recipe]
 MakeLoop = Callable[[Recipe], Loop]

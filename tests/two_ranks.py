@@ -14,11 +14,11 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
+from pretrain.distributed.processes import Processes
+from pretrain.distributed.signals import Interrupted
 from pretrain.launching import Launch
-from pretrain.processes import Processes
 from pretrain.recipe import read_recipe
 from pretrain.run import train
-from pretrain.signals import Interrupted
 from tests import conftest
 from tests.layouts import STEPS, Course, course_of, loop_of, recorded
 

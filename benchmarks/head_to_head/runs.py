@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.head_to_head.budgets import WALL_CLOCK, budget_overrides, nearest, points_of, spacing
-from pretrain.checkpoint import Checkpoints, read_progress
+from pretrain.checkpoints.checkpoint import Checkpoints, read_progress
 from pretrain.recipe import differing_keys, read_recipe
 from probes.report import Metrics
 

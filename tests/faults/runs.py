@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrain.checkpoint import verify
+from pretrain.checkpoints.checkpoint import verify
 
 CLOCK = ("elapsed_seconds", "tokens_per_second", "logged_seconds")
 

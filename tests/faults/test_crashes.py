@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.checkpoint import Checkpoints
+from pretrain.checkpoints.checkpoint import Checkpoints
 from tests.faults.conftest import Tried, Wholes
 from tests.faults.launches import Launched, one
 from tests.faults.recipes import SAVES, STEPS

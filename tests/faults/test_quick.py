@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from objectives import OBJECTIVES
-from pretrain.checkpoint import verify
+from pretrain.checkpoints.checkpoint import verify
 from pretrain.recipe import read_recipe
 from tests.faults.kills import killed
 from tests.faults.launches import one, two

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.checkpoint import verify
+from pretrain.checkpoints.checkpoint import verify
 from tests.faults.conftest import Tried, Wholes
 from tests.faults.launches import Launched, one
 from tests.faults.recipes import SAVES, STEPS

@@ -23,7 +23,7 @@ from pretrain.assembly import (
     saved_networks,
     training_examples,
 )
-from pretrain.checkpoint import (
+from pretrain.checkpoints.checkpoint import (
     OPTIMIZER,
     CheckpointError,
     load_optimizers,
@@ -31,9 +31,9 @@ from pretrain.checkpoint import (
     read_progress,
     read_tensors,
 )
+from pretrain.checkpoints.progress import Layout, Progress
+from pretrain.distributed.processes import Processes
 from pretrain.loop import Loop
-from pretrain.processes import Processes
-from pretrain.progress import Layout, Progress
 from pretrain.recipe import Recipe
 from tokenization.store import TokenStore
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from torch.distributed import PrefixStore, distributed_c10d  # type: ignore[attr-defined]
 
-from pretrain.signals import STATUS
+from pretrain.distributed.signals import STATUS
 
 _LEAVING = "leaving"
 _LISTENING_SECONDS = 0.5

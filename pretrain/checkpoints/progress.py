@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pretrain.batches import Position
-from pretrain.processes import Processes
+from pretrain.distributed.processes import Processes
 from pretrain.recipe import Recipe
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate")

@@ -25,10 +25,16 @@ from accelerate.utils import (
 )
 from torch import Tensor
 
-from pretrain.launchers import LaunchError, check_launcher, follow_launcher, resolve_precision, use_all_cores
-from pretrain.meeting import meeting_address
-from pretrain.notices import Notices
-from pretrain.signals import STATUS, end_at_once, flags_of, status_of
+from pretrain.distributed.launchers import (
+    LaunchError,
+    check_launcher,
+    follow_launcher,
+    resolve_precision,
+    use_all_cores,
+)
+from pretrain.distributed.meeting import meeting_address
+from pretrain.distributed.notices import Notices
+from pretrain.distributed.signals import STATUS, end_at_once, flags_of, status_of
 
 HANG_MINUTES = 30.0
 """Minutes after which a process that the others wait for within a step is taken for hung, unless told otherwise."""

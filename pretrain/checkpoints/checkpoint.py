@@ -54,7 +54,7 @@ class CheckpointError(ValueError):
 
 
 class Checkpoints:
-    """The checkpoints of a run directory. Whoever writes, prunes or clears holds the run's lock (pretrain/lock.py)."""
+    """The checkpoints of a run directory. Whoever writes, prunes or clears holds the run's lock (`RunLock`)."""
 
     def __init__(self, run_dir: Path) -> None:
         self.folder = run_dir / "checkpoints"

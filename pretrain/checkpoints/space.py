@@ -1,7 +1,7 @@
 """Room on the disk: how large a checkpoint will be, and whether a run and its next checkpoint find room.
 
 What is checked is what is free now: another process may take it, so a full disk while writing is dealt with as well
-(`pretrain.checkpoint.Checkpoints.write`).
+(`pretrain.checkpoints.checkpoint.Checkpoints.write`).
 """
 
 import os
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from encoders.encoder import Encoder
 from objectives.objective import Objective
-from pretrain.checkpoint import CheckpointError, Checkpoints
+from pretrain.checkpoints.checkpoint import CheckpointError, Checkpoints
 from pretrain.recipe import Recipe
 
 _GB = 10**9
