@@ -43,6 +43,7 @@ class Notices:
 
     def leave(self, status: int) -> None:
         """Tell the others that this process was asked to leave with a status, and give them a moment to hear it."""
+        self.end()  # so that only the others hear it, and are counted
         try:
             self._store.set(_LEAVING, str(status))
             until = time.monotonic() + _LEAVING_SECONDS
