@@ -263,7 +263,7 @@ def _log(path: Path, first: int, last: int, every_steps: int) -> tuple[set[int],
 def _read(path: Path) -> Iterator[Line]:
     if not path.exists():
         return
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
         except ValueError:  # cut off in the middle

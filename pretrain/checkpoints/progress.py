@@ -24,6 +24,8 @@ class Layout:
     gradient_checkpointing: bool
     compile: bool
     device: str
+    instructions: str
+    """Of the CPU, as far as torch has kernels of their own for them (AVX2, AVX512 ...)."""
     num_threads: int
     """Threads of each process; on a CPU sums are cut up by it."""
     mixed_precision: str
@@ -39,6 +41,7 @@ class Layout:
             gradient_checkpointing=train.gradient_checkpointing,
             compile=train.compile,
             device=processes.device.type,
+            instructions=torch.backends.cpu.get_cpu_capability(),
             num_threads=torch.get_num_threads(),
             mixed_precision=processes.mixed_precision,
             versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
