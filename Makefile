@@ -37,6 +37,7 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.replaced_token_speed
 	$(BIN)/python -m benchmarks.preparing
 	$(BIN)/python -m benchmarks.masking_speed
+	$(BIN)/python -m benchmarks.saving
 
 # Rewrites the golden curves; the change that explains the difference shows it.
 golden: .venv/ready
