@@ -34,6 +34,7 @@ def time_steps(recipe_path: str, overrides: Sequence[str], *, steps: int) -> Tur
         loop.step(0)
     inside = _Stopwatch()
     loop._accumulate = inside.timed(loop._accumulate)  # type: ignore[method-assign]
+    loop._clip = inside.timed(loop._clip)  # type: ignore[method-assign]
     loop._update = inside.timed(loop._update)  # type: ignore[method-assign]
     began = time.perf_counter()
     for _ in range(steps):
