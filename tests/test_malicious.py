@@ -31,11 +31,11 @@ from pretrain.audit import main as audit_main
 from pretrain.checkpoints.checkpoint import (
     CheckpointError,
     Checkpoints,
-    load_optimizers,
     read_progress,
     read_tensors,
     verify,
 )
+from pretrain.checkpoints.optimizers import load_optimizers
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe
 from probes.__main__ import main as probes_main

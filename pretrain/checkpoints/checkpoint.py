@@ -28,18 +28,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 _MANIFEST = "manifest.json"
 _PROGRESS = "progress.json"
 _WRITING, _REPLACED, _PRUNED = ".writing-", ".replaced-", ".pruned-"
 _NAME = re.compile(r"step-(\d{8,})")
-OPTIMIZER = "optimizer.safetensors"
-"""Where state/ of a checkpoint has the optimizers' tensors."""
 REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.EIO, errno.ESTALE, errno.ENAMETOOLONG),
@@ -224,37 +220,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise _unfit(file, f"cannot be read as safetensors ({error})") from error
-
-
-def optimizer_state(optimizers: Sequence[Optimizer], module: nn.Module) -> dict[str, Tensor]:
-    """A copy of the optimizers' state on the host, each tensor by its optimizer's number and its parameter's name."""
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    return {
-        f"{number}/{names[id(parameter)]}/{key}": torch.as_tensor(value).detach().to("cpu", copy=True).contiguous()
-        for number, optimizer in enumerate(optimizers)
-        for parameter, state in optimizer.state.items()
-        for key, value in state.items()
-    }
-
-
-def load_optimizers(optimizers: Sequence[Optimizer], module: nn.Module, folder: Path) -> None:
-    """Give the optimizers the state that `optimizer_state` gave and a checkpoint has.
-
-    Raises:
-        CheckpointError: it is no safetensors, or not of these optimizers and parameters.
-    """
-    parameters = dict(module.named_parameters())
-    for full_name, tensor in read_tensors(folder / OPTIMIZER).items():
-        number, _, name = full_name.partition("/")
-        name, _, key = name.rpartition("/")
-        parameter = parameters.get(name)
-        if parameter is None or tensor.shape not in (parameter.shape, ()):
-            raise _unfit(folder / OPTIMIZER, f"has {full_name!r} of {tuple(tensor.shape)}, which no parameter has")
-        if number not in map(str, range(len(optimizers))):
-            raise _unfit(folder / OPTIMIZER, f"has {full_name!r}, but there are {len(optimizers)} optimizers")
-        # Step counts as well: the fused optimizers keep them on the device of their parameter.
-        optimizers[int(number)].state.setdefault(parameter, {})[key] = tensor.to(parameter.device)
+        raise unfit(file, f"cannot be read as safetensors ({error})") from error
 
 
 def _name(step: int) -> str:
@@ -400,7 +366,8 @@ def _damaged(path: Path, what: Sequence[str]) -> CheckpointError:
     )
 
 
-def _unfit(file: Path, what: str) -> CheckpointError:
+def unfit(file: Path, what: str) -> CheckpointError:
+    """The error that a file of a checkpoint does not hold what this recipe's run would have saved."""
     return CheckpointError(
         f"{file} {' '.join(what.split())}, expected the state of this recipe's run as it was saved. Delete its "
         "checkpoint or name another one."

@@ -24,13 +24,11 @@ from pretrain.assembly import (
     training_examples,
 )
 from pretrain.checkpoints.checkpoint import (
-    OPTIMIZER,
-    CheckpointError,
-    load_optimizers,
-    optimizer_state,
     read_progress,
     read_tensors,
+    unfit,
 )
+from pretrain.checkpoints.optimizers import OPTIMIZER, load_optimizers, optimizer_state
 from pretrain.checkpoints.progress import Layout, Progress
 from pretrain.distributed.processes import Processes
 from pretrain.loop import Loop
@@ -134,7 +132,7 @@ def _progress(checkpoint: Path) -> Progress:
     try:
         return Progress.of_record(read_progress(checkpoint))
     except (TypeError, ValueError, AttributeError) as error:
-        raise _unfit(checkpoint / "progress.json", error) from error
+        raise unfit(checkpoint / "progress.json", f"does not fit ({error})") from error
 
 
 def _take_state(loop: Loop, checkpoint: Path) -> None:
@@ -147,10 +145,4 @@ def _take_state(loop: Loop, checkpoint: Path) -> None:
         else:
             logger.warning("%s is of an earlier version: the next line of metrics counts from here on", checkpoint)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise _unfit(checkpoint, error) from error
-
-
-def _unfit(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path} does not fit ({error}), expected the state of this recipe's run as it was saved. Name another one."
-    )
+        raise unfit(checkpoint, f"does not fit ({error})") from error
