@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -158,8 +158,10 @@ class Run:
             self._train()
             self.processes.on_main(self.saving.finish)
         except Exception:
-            with suppress(Exception):
+            try:
                 self.saving.finish()  # what another process does to this one takes nothing from a checkpoint
+            except Exception as error:  # and what ended the run is told before what followed from it
+                logger.warning("the checkpoint that was under way is not there (%s)", error)
             raise
         except SystemExit as ending:  # a second Ctrl-C
             if self.saving.is_under_way:  # in a library, which aborts when the interpreter ends around it

@@ -163,14 +163,14 @@ def test_one_that_is_replaced_comes_back_if_the_new_one_is_not_whole(
 ) -> None:
     checkpoints = Checkpoints(tmp_path)
     path = checkpoints.write(7, lambda folder: _fill(folder, "old"))
-    sync = checkpoint._sync
+    sync = checkpoint.sync_path
 
     def corrupting(synced: Path) -> None:  # a disk that keeps something else
         sync(synced)
         if synced == checkpoints.folder and path.exists() and (path / "weights").read_text() == "new":
             (path / "weights").write_text("n\0w")
 
-    monkeypatch.setattr(checkpoint, "_sync", corrupting)
+    monkeypatch.setattr(checkpoint, "sync_path", corrupting)
     with pytest.raises(CheckpointError, match="step-00000007 is damaged: weights has other content"):
         checkpoints.write(7, lambda folder: _fill(folder, "new"))
     assert list(checkpoints.folder.iterdir()) == [path]

@@ -85,7 +85,7 @@ def test_a_process_that_has_the_id_of_a_killed_owner_by_now_holds_nothing(tmp_pa
     (tmp_path / ".lock").touch()
     (tmp_path / ".lock.json").write_text(json.dumps({"host": socket.gethostname(), "pid": os.getppid()}))
     with RunLock(tmp_path):
-        pass
+        assert json.loads((tmp_path / ".lock.json").read_text())["pid"] == os.getpid()
 
 
 def test_a_forked_child_does_not_keep_the_lock_of_a_killed_owner(tmp_path: Path) -> None:

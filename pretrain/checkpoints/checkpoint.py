@@ -32,6 +32,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tokenization.preparing.arrays import sync_path
+
 _MANIFEST = "manifest.json"
 _PROGRESS = "progress.json"
 _WRITING, _REPLACED, _PRUNED = ".writing-", ".replaced-", ".pruned-"
@@ -87,7 +89,7 @@ class Checkpoints:
         try:
             self.clear_leftovers()
             writing.mkdir(parents=True)
-            _sync(self.folder.parent)
+            sync_path(self.folder.parent)
             fill(writing)
             _write_manifest(writing)
             put_in_place(writing, place, check=verify)
@@ -183,7 +185,7 @@ def put_in_place(made: Path, place: Path, *, check: Callable[[Path], None] = lam
     if place.exists():
         place.rename(old)
     made.rename(place)
-    _sync(place.parent)  # before the old one goes: a power cut must not keep its deletion and lose the renaming
+    sync_path(place.parent)  # before the old one goes: a power cut must not keep its deletion and lose the renaming
     check(place)
     shutil.rmtree(old, ignore_errors=True)
 
@@ -192,8 +194,8 @@ def sync_folder(folder: Path) -> None:
     """Have all files and folders below a folder, and itself, on the disk."""
     for root, _, files in os.walk(folder, topdown=False):
         for name in files:
-            _sync(Path(root, name))
-        _sync(Path(root))
+            sync_path(Path(root, name))
+        sync_path(Path(root))
 
 
 def read_progress(path: Path) -> dict[str, Any]:
@@ -262,7 +264,7 @@ def _delete(checkpoints: Sequence[Path]) -> None:
         shutil.rmtree(name, ignore_errors=True)
         path.rename(name)
     for folder in {path.parent for path in checkpoints}:
-        _sync(folder)
+        sync_path(folder)
     for name in hidden:
         shutil.rmtree(name, ignore_errors=True)  # somebody may read in it; `clear_leftovers` tries again
 
@@ -298,8 +300,8 @@ def _write_manifest(folder: Path) -> None:
     entries = {name: {"bytes": path.stat().st_size, "sha256": _digest(path)} for name, path in _entries(folder).items()}
     manifest = {"files": entries, "sha256": _digest_of(entries)}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    _sync(folder / _MANIFEST)
-    _sync(folder)
+    sync_path(folder / _MANIFEST)
+    sync_path(folder)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -350,14 +352,6 @@ def _digest_of(entries: dict[str, Any]) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _damaged(path: Path, what: Sequence[str]) -> CheckpointError:
