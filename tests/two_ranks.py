@@ -68,14 +68,21 @@ def _do(job: Job, folder: Path, rank: int, processes: Processes) -> None:
     (folder / f"{job.name}.{rank}.json").write_text(json.dumps(told))
 
 
+def _stop_listening(processes: Processes) -> None:
+    """Take leave without parting: a thread that asks the store when the interpreter ends aborts the process."""
+    assert processes._notices is not None
+    processes._notices.end()
+
+
 def main(folder: Path, rank: int) -> int:
     """Do every job of the folder."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     processes = Processes.start("no")
     assert processes.world_size == 2
-    Processes.leave = lambda processes: None  # type: ignore[method-assign]  # there is more to do
+    Processes.leave = _stop_listening  # type: ignore[method-assign]  # there is more to do
     for fields in json.loads((folder / "jobs.json").read_text()):
         _do(Job(*fields), folder, rank, processes)
+    processes.leave()
     dist.destroy_process_group()
     return 0
 
