@@ -1,13 +1,11 @@
 """What a trained encoder knows. Takes any transformers folder; knows nothing of training.
 
-To add a probe: one file with a PROBE, one line in PROBES.
+To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
-from probes import senses
-from probes.probe import Probe, ProbeError
+from probes.probe import Probe
+from probes.probe_error import ProbeError
 
-PROBES: dict[str, Probe] = {
-    "senses": senses.PROBE,
-}
+PROBES: dict[str, Probe] = {}
 
 __all__ = ["PROBES", "Probe", "ProbeError"]

@@ -2,12 +2,12 @@
 
 import argparse
 import difflib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from probes import PROBES, ProbeError
+from probes.command import conduct
 from probes.report import write_page
 
 USER_ERROR = 2
@@ -34,7 +34,7 @@ def _listing() -> str:
     width = max(map(len, [*PROBES, "report"]))
     return "\n".join(
         [
-            "python -m probes NAME MODEL... [options]    MODEL: a transformers folder, a run or a checkpoint",
+            "python -m probes NAME MODEL... [options]    MODEL: a transformers folder, run, checkpoint or word vectors",
             *(f"  {name:{width}}  {probe.summary}" for name, probe in PROBES.items()),
             "python -m probes report RUN|DIR... [--out FILE]",
             f"  {'report':{width}}  one offline HTML page of a run and of what the probes found",
@@ -51,17 +51,8 @@ def _probe(name: str, arguments: list[str]) -> None:
         raise ProbeError(
             f"got the probe {name!r}, expected one of: {', '.join(known)}. {hint}python -m probes lists them."
         )
-    probe = PROBES[name]
-    parser = argparse.ArgumentParser(prog=f"python -m probes {name}", description=probe.summary, allow_abbrev=False)
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="a transformers folder, a run or a checkpoint")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="for results [RUN/probes, else probes-out]")
-    probe.add_arguments(parser)
-    path = probe.run(**vars(parser.parse_args(arguments)))
-    for model in json.loads(path.read_text(encoding="utf-8"))["models"]:
-        print(f"{model['name']} ({model['path']})")
-        for finding in model["findings"]:
-            print(f"  {finding}")
-    print(f"Results: {path}, with its pictures beside it.")
+    done = conduct(name, PROBES[name], arguments)
+    print("\n".join([*done.results.answer, f"Results: {done.path}, with its tables and pictures beside it."]))
 
 
 def _report(arguments: list[str]) -> None:

@@ -1,111 +1,98 @@
 """The one extractor: sentences and word spans -> contextual vectors of the words, by layer.
 
-Words are found by character span, so any fast tokenizer serves; a word's vector is the mean over its pieces. Layer 0 is
-the output of the embedding layer. All layers come from one pass, in batches of sentences of like length.
+Words are found by character span, so any fast tokenizer serves; a word's vector is the mean over its pieces (or its
+first piece). Layer 0 is the output of the embedding layer. All layers come from one pass, in batches of sentences of
+like length. Computing may be in bfloat16, where the processor has it; adding up over pieces and results are float32.
 """
 
-# N sentences, B sentences of a batch, T tokens of the longest of them, K layers, D hidden size
+# N sentences, B sentences of a batch, T tokens of the longest of them, W words of a sentence, K layers, D hidden size
 
 import inspect
-import json
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from probes.probe import ProbeError
-from tokenization.vocabulary import check_tokenizer_files
+from probes.loading import load_model, quiet_transformers, random_model
+from probes.probe_error import ProbeError
+from probes.source import Pooling, Span, Vectors
 
 if TYPE_CHECKING:
     import torch
 
-Span = tuple[int, int]
-"""First character of a word in its sentence, and the one after its last."""
-Vectors = NDArray[np.float32]
+Pieces = Literal["mean", "first"]
+"""Which pieces of a word make its vector."""
+Precision = Literal["auto", "float32", "bfloat16"]
+"""What layers are computed in; auto: bfloat16 where the processor has instructions for it, else float32."""
 
 BATCH_SIZE = 32
-MOST_LAYERS = 1000
-"""More than any encoder has; transformers would go on making them for hours."""
 EXCERPT = 60
+
+
+class _Encoded(NamedTuple):
+    """One sentence as the model reads it."""
+
+    inputs: dict[str, list[int]]
+    offsets: list[Span]
+    """Characters of each token; equal ends at special tokens."""
+    is_cut: bool
+    """Whether tokens were left out at its end."""
 
 
 class Embedder:
     """A transformers encoder with its tokenizer, asked for the vectors of words in sentences."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, name: str) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, name: str, pieces: Pieces = "mean", precision: Precision = "float32"
+    ) -> None:
         """
         Args:
-            model: any transformers encoder that gives hidden states; it is set to evaluation.
+            model: any transformers encoder that gives hidden states, set to evaluation.
             tokenizer: its fast tokenizer.
             name: how messages call it.
-
-        Raises:
-            ProbeError: the tokenizer keeps no character offsets, or the model is an encoder and decoder in one.
+            pieces: of a word that make its vector.
+            precision: of the layers' arithmetic; what comes back is float32.
         """
-        if not tokenizer.is_fast:
-            raise ProbeError(
-                f"{name}: its tokenizer ({type(tokenizer).__name__}) keeps no character offsets, which finding a word"
-                " needs. Expected a fast tokenizer. Save the folder again with a tokenizer.json."
-            )
-        if model.config.is_encoder_decoder:
-            raise ProbeError(
-                f"{name} is an encoder and decoder in one ({model.config.model_type}), expected an encoder."
-                " Save its encoder as a folder of its own."
-            )
+        import torch
+
         self.name = name
-        self.model = model.eval()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.to(self.device)
         self.tokenizer = tokenizer
+        self.pieces = pieces
         self.num_layers: int = model.config.num_hidden_layers
         self.max_length = _max_length(model, tokenizer)
+        self.is_bfloat16 = _has_bfloat16(self.device) if precision == "auto" else precision == "bfloat16"
         taken = inspect.signature(model.forward).parameters
         # ModernBERT's forward swallows unknown keys, so only what it declares is handed over.
         self._inputs = [key for key in tokenizer.model_input_names if key in taken and key != "attention_mask"]
 
     @classmethod
-    def from_folder(cls, path: str | Path) -> "Embedder":
-        """The trained encoder of a transformers folder (or hub id), in float32.
+    def from_folder(cls, path: str | Path, *, pieces: Pieces = "mean", precision: Precision = "float32") -> "Embedder":
+        """The trained encoder of a transformers folder (or hub id).
 
         Raises:
-            ProbeError: no such folder, no model in it, no safetensors, or weights that do not fill the encoder.
+            ProbeError: as load_model.
         """
-        import torch
-        from transformers import AutoModel
-
-        folder = _transformer_folder(path)
-        with _explained(path), _quiet_transformers():
-            _check_files(Path(folder))
-            model, info = AutoModel.from_pretrained(
-                folder, **_local(folder), use_safetensors=True, dtype=torch.float32, output_loading_info=True
-            )
-            tokenizer = _tokenizer(folder)
-        # Only a pooler may be missing: no vector here comes from it. Anything else would be random without a word.
-        missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
-        if missing:
-            raise ProbeError(
-                f"{path}: its weights lack {len(missing)} of the encoder's tensors ({', '.join(missing[:3])} ...), so"
-                f" these would be random. Expected the weights of a whole {type(model).__name__}. Save the model again"
-                " with save_pretrained."
-            )
-        return cls(model, tokenizer, name=str(path))
+        model, tokenizer = load_model(path)
+        return cls(model, tokenizer, name=str(path), pieces=pieces, precision=precision)
 
     @classmethod
-    def random(cls, path: str | Path, seed: int) -> "Embedder":
+    def random(
+        cls, path: str | Path, seed: int, *, pieces: Pieces = "mean", precision: Precision = "float32"
+    ) -> "Embedder":
         """The same architecture and tokenizer with newly drawn weights; torch's own generator is left as it was."""
-        import torch
-        from transformers import AutoConfig, AutoModel
+        model, tokenizer = random_model(path, seed)
+        return cls(model, tokenizer, name=f"{path} with random weights", pieces=pieces, precision=precision)
 
-        folder = _transformer_folder(path)
-        with _explained(path), _quiet_transformers(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            _check_files(Path(folder))
-            config = AutoConfig.from_pretrained(folder, **_local(folder))
-            model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
-            tokenizer = _tokenizer(folder)
-        return cls(model, tokenizer, name=f"{path} with random weights")
+    @property
+    def model_type(self) -> str:
+        return str(self.model.config.model_type)
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.model.config.hidden_size)
 
     @property
     def num_parameters(self) -> int:
@@ -120,50 +107,96 @@ class Embedder:
         layers: Sequence[int] | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> Vectors:
-        """The contextual vector of one word in each sentence.
+        """The contextual vector of one word in each sentence: see Source.embed.
 
         Args:
-            sentences: N texts.
-            spans: where the word stands in each.
-            layers: which layers, 0 (the embedding layer's output) to num_layers; None: all.
             batch_size: sentences of one pass; it changes the speed and not the vectors.
-
-        Returns:
-            (K, N, D) float32, sentences in the order given.
-
-        Raises:
-            ProbeError: a layer that the model does not have, or a word that is not in its sentence or was cut off
-                with its end, by number of the sentence.
         """
-        import torch
+        found = self.embed_words(sentences, [[span] for span in spans], layers=layers, batch_size=batch_size)
+        if not found:
+            return np.empty((len(self.checked_layers(layers)), 0, self.hidden_size), dtype=np.float32)
+        return np.concatenate(found, axis=1)
 
-        chosen = self._checked_layers(layers)
-        encoded, pieces = self._encode(sentences, spans)
-        by_length = sorted(range(len(sentences)), key=lambda index: len(encoded[index]["input_ids"]))
-        vectors_KND: Vectors | None = None
-        for first in range(0, len(by_length), batch_size):
-            batch = by_length[first : first + batch_size]
-            inputs = self._padded([encoded[index] for index in batch])
-            with torch.inference_mode():
-                hidden = self.model(**inputs, output_hidden_states=True).hidden_states
-                weights_BT = _piece_weights([pieces[index] for index in batch], inputs["input_ids"].shape[1])
-                mean_KBD = torch.stack([torch.einsum("bt,btd->bd", weights_BT, hidden[k].float()) for k in chosen])
-            if vectors_KND is None:
-                vectors_KND = np.empty((len(chosen), len(sentences), mean_KBD.shape[2]), dtype=np.float32)
-            vectors_KND[:, batch] = mean_KBD.numpy()
-        return np.empty((len(chosen), 0, 0), dtype=np.float32) if vectors_KND is None else vectors_KND
+    def embed_words(
+        self,
+        sentences: Sequence[str],
+        spans: Sequence[Sequence[Span]],
+        *,
+        layers: Sequence[int] | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> list[Vectors]:
+        """The contextual vectors of several words of each sentence: see Source.embed_words."""
+        assert len(sentences) == len(spans)
+        chosen = self.checked_layers(layers)
+        encoded = self._encode(sentences)
+        pieces = [
+            [self._pieces(number, sentence, one, span) for span in words]
+            for number, (sentence, one, words) in enumerate(zip(sentences, encoded, spans, strict=True), 1)
+        ]
+        found: list[Vectors] = [np.empty((len(chosen), 0, 0), dtype=np.float32)] * len(sentences)
+        for batch, hidden_KBTD in self._passes(encoded, chosen, batch_size):
+            weights_BWT = _piece_weights([pieces[index] for index in batch], hidden_KBTD[0].shape[1])
+            weights_BWT = weights_BWT.to(self.device)
+            means_KBWD = [(weights_BWT @ hidden_BTD.float()).cpu().numpy() for hidden_BTD in hidden_KBTD]
+            for row, index in enumerate(batch):
+                found[index] = np.stack([mean_BWD[row, : len(pieces[index])] for mean_BWD in means_KBWD])
+        return found
+
+    def embed_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        pooling: Pooling = "mean",
+        layers: Sequence[int] | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> tuple[Vectors, int]:
+        """One vector for each text, and how many were cut to what the model reads: see Source.embed_texts."""
+        chosen = self.checked_layers(layers)
+        encoded = self._encode(texts)
+        pooled_KND = np.empty((len(chosen), len(texts), self.hidden_size), dtype=np.float32)
+        for batch, hidden_KBTD in self._passes(encoded, chosen, batch_size):
+            every = [[list(range(len(encoded[i].offsets))) if pooling == "mean" else [0]] for i in batch]
+            weights_B1T = _piece_weights(every, hidden_KBTD[0].shape[1]).to(self.device)
+            for k, hidden_BTD in enumerate(hidden_KBTD):
+                pooled_KND[k, batch] = (weights_B1T @ hidden_BTD.float())[:, 0].cpu().numpy()
+        return pooled_KND, sum(one.is_cut for one in encoded)
 
     def static(self, sentences: Sequence[str], spans: Sequence[Span]) -> Vectors:
-        """The word's vector in the table of input embeddings, the mean over its pieces: (N, embedding size) float32.
+        """The word's vector in the table of input embeddings, the mean over its pieces: see Source.static."""
+        table = self.input_embeddings()
+        encoded = self._encode(sentences)
+        rows = [
+            np.asarray(one.inputs["input_ids"])[self._pieces(number, sentence, one, span)]
+            for number, (sentence, one, span) in enumerate(zip(sentences, encoded, spans, strict=True), 1)
+        ]
+        return np.stack([table[ids].mean(axis=0) for ids in rows])
 
-        It knows nothing of the sentence: equal pieces give equal vectors.
+    def static_context(self, sentences: Sequence[str], spans: Sequence[Span]) -> Vectors:
+        """The mean over the rows of the table of input embeddings of all other tokens: see Source.static_context."""
+        table = self.input_embeddings()
+        means = np.zeros((len(sentences), table.shape[1]), dtype=np.float32)
+        for row, (one, span) in enumerate(zip(self._encode(sentences), spans, strict=True)):
+            word = set(_overlapping(one.offsets, span))
+            others = [at for at, (begin, end) in enumerate(one.offsets) if begin < end and at not in word]
+            if others:
+                means[row] = table[np.asarray(one.inputs["input_ids"])[others]].mean(axis=0)
+        return means
+
+    def token_spans(self, sentences: Sequence[str]) -> list[list[Span]]:
+        """Where each token stands, special ones apart: see Source.token_spans."""
+        return [[span for span in one.offsets if span[0] < span[1]] for one in self._encode(sentences)]
+
+    def input_embeddings(self) -> Vectors:
+        """The table of input embeddings, (vocabulary, embedding size) float32."""
+        table: Vectors = self.model.get_input_embeddings().weight.detach().float().cpu().numpy()
+        return table
+
+    def checked_layers(self, layers: Sequence[int] | None) -> list[int]:
+        """The layers asked for, or all of them.
+
+        Raises:
+            ProbeError: one that the model lacks.
         """
-        encoded, pieces = self._encode(sentences, spans)
-        table = self.model.get_input_embeddings().weight.detach().float().numpy()
-        rows = [np.asarray(one["input_ids"])[at] for one, at in zip(encoded, pieces, strict=True)]
-        return np.stack([table[ids].mean(axis=0) for ids in rows]).astype(np.float32)
-
-    def _checked_layers(self, layers: Sequence[int] | None) -> list[int]:
         chosen = list(range(self.num_layers + 1)) if layers is None else list(layers)
         wrong = [layer for layer in chosen if not 0 <= layer <= self.num_layers]
         if wrong or not chosen:
@@ -173,45 +206,46 @@ class Embedder:
             )
         return chosen
 
-    def _encode(
-        self, sentences: Sequence[str], spans: Sequence[Span]
-    ) -> tuple[list[dict[str, list[int]]], list[list[int]]]:
-        """The model's inputs for each sentence, and the positions of the word's pieces in them."""
-        assert len(sentences) == len(spans)
-        encoded, pieces = [], []
-        for number, (sentence, span) in enumerate(zip(sentences, spans, strict=True), 1):
-            if not 0 <= span[0] < span[1] <= len(sentence):
-                raise self._no_target(number, sentence, f"has {len(sentence)} characters and no {span[0]} to {span[1]}")
-            one, found = self._tokenized(sentence, span, truncation=False)
-            if not found:
-                where = f"characters {span[0]} to {span[1]}, {sentence[slice(*span)]!r}"
-                raise self._no_target(number, sentence, f"has no token there ({where})")
-            if self.max_length is not None and len(one["input_ids"]) > self.max_length:
-                num_tokens, num_pieces = len(one["input_ids"]), len(found)
-                one, found = self._tokenized(sentence, span, truncation=True)
-                if len(found) < num_pieces:
-                    where = f"{sentence[slice(*span)]!r} lies beyond the {self.max_length} that the model reads"
-                    raise self._no_target(number, sentence, f"has {num_tokens} tokens, and {where}")
-            encoded.append(one)
-            pieces.append(found)
-        self._check_ids(encoded)
-        return encoded, pieces
-
-    def _tokenized(self, sentence: str, span: Span, *, truncation: bool) -> tuple[dict[str, list[int]], list[int]]:
-        with _quiet_transformers():
-            one = self.tokenizer(
-                sentence,
-                truncation=truncation,
-                max_length=self.max_length if truncation else None,
-                return_offsets_mapping=True,
+    def _encode(self, sentences: Sequence[str]) -> list[_Encoded]:
+        """The model's inputs for each sentence, cut at its end to what the model reads."""
+        if not sentences:
+            return []
+        cut = {"truncation": True, "max_length": self.max_length} if self.max_length is not None else {}
+        with quiet_transformers():
+            batch = self.tokenizer(list(sentences), return_offsets_mapping=True, **cut)
+        encoded = [
+            _Encoded(
+                {key: batch[key][row] for key in self._inputs},
+                batch["offset_mapping"][row],
+                is_cut=bool(batch.encodings[row].overflowing),
             )
-        begin, end = span
-        # Special tokens have empty offsets and so are never pieces of a word.
-        found = [at for at, (a, b) in enumerate(one["offset_mapping"]) if a < b and a < end and b > begin]
-        return {key: one[key] for key in self._inputs}, found
+            for row in range(len(sentences))
+        ]
+        self._check_ids(encoded)
+        return encoded
 
-    def _check_ids(self, encoded: list[dict[str, list[int]]]) -> None:
-        largest = max((max(one["input_ids"]) for one in encoded), default=0)
+    def _pieces(self, number: int, sentence: str, one: _Encoded, span: Span) -> list[int]:
+        """Positions of the pieces of a word among the tokens of its sentence."""
+        if not 0 <= span[0] < span[1] <= len(sentence):
+            raise self._no_word(number, sentence, f"has {len(sentence)} characters and no {span[0]} to {span[1]}")
+        found = _overlapping(one.offsets, span)
+        if one.is_cut and span[1] > max(end for _, end in one.offsets):
+            where = f"{sentence[slice(*span)]!r} lies beyond the {self.max_length} that the model reads"
+            raise self._no_word(number, sentence, f"has more than {self.max_length} tokens, and {where}")
+        if not found:
+            where = f"characters {span[0]} to {span[1]}, {sentence[slice(*span)]!r}"
+            raise self._no_word(number, sentence, f"has no token there ({where})")
+        return found[:1] if self.pieces == "first" else found
+
+    def _no_word(self, number: int, sentence: str, what: str) -> ProbeError:
+        excerpt = sentence if len(sentence) <= EXCERPT else sentence[: EXCERPT - 1] + "…"
+        return ProbeError(
+            f"{self.name}: sentence {number} ({excerpt!r}) {what}. Expected the word inside the part that the model"
+            " reads. Shorten the sentence or correct the place of the word."
+        )
+
+    def _check_ids(self, encoded: list[_Encoded]) -> None:
+        largest = max((max(one.inputs["input_ids"]) for one in encoded), default=0)
         num_rows = self.model.get_input_embeddings().weight.shape[0]
         if largest >= num_rows:
             raise ProbeError(
@@ -219,12 +253,23 @@ class Embedder:
                 f" {num_rows - 1}). Expected the tokenizer that the model was trained with. Put that one in its folder."
             )
 
-    def _no_target(self, number: int, sentence: str, what: str) -> ProbeError:
-        excerpt = sentence if len(sentence) <= EXCERPT else sentence[: EXCERPT - 1] + "…"
-        return ProbeError(
-            f"{self.name}: sentence {number} ({excerpt!r}) {what}. Expected the word inside the part that the model"
-            " reads. Shorten the sentence or correct the place of the word."
-        )
+    def _passes(
+        self, encoded: list[_Encoded], layers: list[int], batch_size: int
+    ) -> Iterator[tuple[list[int], list["torch.Tensor"]]]:
+        """Numbers of the sentences of each batch, and for each layer their hidden states, (B, T, D)."""
+        import torch
+
+        by_length = sorted(range(len(encoded)), key=lambda index: len(encoded[index].offsets))
+        for first in range(0, len(by_length), batch_size):
+            batch = by_length[first : first + batch_size]
+            inputs = self._padded([encoded[index].inputs for index in batch])
+            with (
+                torch.inference_mode(),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bfloat16),
+            ):
+                hidden = self.model(**inputs, output_hidden_states=True).hidden_states
+            with torch.inference_mode():
+                yield batch, [hidden[layer] for layer in layers]
 
     def _padded(self, batch: list[dict[str, list[int]]]) -> dict[str, "torch.Tensor"]:
         """The inputs of several sentences as (B, T) int64, padded at the right, with their attention mask."""
@@ -238,16 +283,24 @@ class Embedder:
             for key in self._inputs
         }
         lengths = torch.tensor([len(one["input_ids"]) for one in batch])
-        return {**padded, "attention_mask": (torch.arange(longest)[None] < lengths[:, None]).long()}
+        mask = (torch.arange(longest)[None] < lengths[:, None]).long()
+        return {key: tensor.to(self.device) for key, tensor in {**padded, "attention_mask": mask}.items()}
 
 
-def _piece_weights(pieces: list[list[int]], num_tokens: int) -> "torch.Tensor":
-    """(B, T) float32 that takes the mean over each sentence's pieces: 1 / number of pieces there, 0 elsewhere."""
+def _overlapping(offsets: Sequence[Span], span: Span) -> list[int]:
+    """Positions of the tokens that share a character with the span; special tokens have empty offsets."""
+    begin, end = span
+    return [at for at, (a, b) in enumerate(offsets) if a < b and a < end and b > begin]
+
+
+def _piece_weights(pieces: list[list[list[int]]], num_tokens: int) -> "torch.Tensor":
+    """(B, W, T) float32 that takes the mean over each word's pieces: 1 / number of pieces there, 0 elsewhere."""
     import torch
 
-    weights = torch.zeros(len(pieces), num_tokens)
-    for row, found in enumerate(pieces):
-        weights[row, found] = 1 / len(found)
+    weights = torch.zeros(len(pieces), max(map(len, pieces)), num_tokens)
+    for row, words in enumerate(pieces):
+        for column, found in enumerate(words):
+            weights[row, column, found] = 1 / len(found)
     return weights
 
 
@@ -263,87 +316,11 @@ def _max_length(model: Any, tokenizer: Any) -> int | None:
     return min(real) if real else None
 
 
-def _transformer_folder(path: str | Path) -> str:
-    """The folder that holds config.json: the one given, or the first module of a sentence-transformers folder."""
-    folder = Path(path)
-    if folder.is_dir():
-        inside = sorted(folder.glob("*_Transformer/config.json"))
-        if not (folder / "config.json").is_file():
-            if not inside:
-                raise ProbeError(
-                    f"{path} holds no config.json. Expected a transformers folder (config.json, model.safetensors,"
-                    " tokenizer.json), or a run or checkpoint with model/ inside. Check the path."
-                )
-            folder = inside[0].parent
-        return str(folder)
-    if folder.exists() or not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", str(path)):
-        raise ProbeError(
-            f"{path} is not a folder. Expected a transformers folder (config.json, model.safetensors, tokenizer.json),"
-            " a run, or a hub id. Check the path."
-        )
-    return str(path)
+def _has_bfloat16(device: "torch.device") -> bool:
+    """Whether bfloat16 products run on instructions of their own, without which they are slower than float32."""
+    import torch
 
-
-def _check_files(folder: Path) -> None:
-    """See to it that transformers will read safetensors and the tokenizer of this folder only.
-
-    Raises:
-        ValueError: something in it names other files or code, or more layers than any encoder has.
-    """
-    if not folder.is_dir():
-        return  # a hub id, whose files transformers keeps together
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if (folder / "adapter_config.json").exists() or "transformers_weights" in config:
-        raise ValueError("adapter_config.json or transformers_weights names other weights")
-    if "/" in f"{config.get('_attn_implementation')} {config.get('attn_implementation')}":
-        raise ValueError("config.json asks for an attention kernel from the hub, which is code")
-    layers = config.get("num_hidden_layers", 1)
-    if type(layers) is not int or not 1 <= layers <= MOST_LAYERS:
-        raise ValueError(f"config.json says that num_hidden_layers is {layers!r}")
-    index = folder / "model.safetensors.index.json"
-    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.exists() else ()
-    if wrong := [name for name in names if Path(name).name != name or Path(name).suffix != ".safetensors"]:
-        raise ValueError(f"{index.name} names {wrong[0]!r}")
-    check_tokenizer_files(folder)
-
-
-def _local(folder: str) -> dict[str, Any]:
-    return {"local_files_only": Path(folder).is_dir(), "trust_remote_code": False}
-
-
-def _tokenizer(folder: str) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, **_local(folder))
-
-
-@contextmanager
-def _explained(path: str | Path) -> Iterator[None]:
-    """Turns what transformers says about a folder that it cannot load into a ProbeError."""
-    try:
-        yield
-    except Exception as error:  # what a stranger wrote can fail anywhere in transformers
-        reason = " ".join(f"{error or type(error).__name__}".split())
-        is_folder = Path(path).is_dir()
-        got = "cannot be loaded" if is_folder else "is not a folder, and cannot be loaded as a hub id"
-        advice = "Save it again with save_pretrained." if is_folder else "Check the path."
-        raise ProbeError(
-            f"{path} {got}: {reason[:400]}. Expected a transformers folder with config.json,"
-            f" model.safetensors and a tokenizer (pickled weights are not read). {advice}"
-        ) from error
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bars and no warnings (about heads that AutoModel has no use for) inside; both as before after."""
-    from transformers.utils import logging
-
-    verbosity, progress = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if progress:
-            logging.enable_progress_bar()
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))

@@ -1,0 +1,115 @@
+"""Carrying out one command of a probe: options, models, and results written with how to repeat it."""
+
+import platform
+import shlex
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import get_args
+
+from probes.embedders import Pieces, Precision
+from probes.models import default_out, models_of
+from probes.probe import Inquiry, Probe
+from probes.probe_error import ProbeError
+from probes.results import Results, write_results
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    results: Results
+    path: Path
+    """The JSON file that holds them."""
+
+
+def parser_of(name: str, probe: Probe) -> ArgumentParser:
+    """The options of `python -m probes NAME`."""
+    parser = ArgumentParser(prog=f"python -m probes {name}", description=probe.summary, allow_abbrev=False)
+    parser.add_argument(
+        "models", nargs=probe.num_models, metavar="MODEL",
+        help="a transformers folder, a run, a checkpoint, a hub id, or a file of word vectors",
+    )  # fmt: skip
+    common = parser.add_argument_group("options of every probe")
+    common.add_argument("--out", type=Path, metavar="DIR", help="for results [RUN/probes, else probes-out]")
+    common.add_argument("--layers", type=_layers, metavar="all|N,N", help="0 is the embedding layer's output [all]")
+    common.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn [0]")
+    common.add_argument("--pieces", choices=get_args(Pieces), default="mean", help="of a word: its vector [mean]")
+    common.add_argument(
+        "--precision", choices=get_args(Precision), default="auto",
+        help="of the arithmetic; auto: bfloat16 where the processor has it [auto]",
+    )  # fmt: skip
+    common.add_argument("--no-pictures", action="store_true", help="figures and tables only")
+    probe.add_arguments(parser)
+    return parser
+
+
+def conduct(name: str, probe: Probe, arguments: Sequence[str]) -> Done:
+    """Run `python -m probes NAME ARGUMENTS` and write its results.
+
+    Raises:
+        ProbeError: a model or a file that cannot be used.
+        SystemExit: arguments that are none (said on standard error by argparse).
+    """
+    options = vars(parser_of(name, probe).parse_args(arguments))
+    inquiry = _inquiry(options)
+    began = time.monotonic()
+    found = probe.examine(inquiry, **options)
+    results = found.model_copy(
+        update={
+            "command": shlex.join(["python", "-m", "probes", name, *arguments]),
+            "seconds": round(time.monotonic() - began, 3),
+            "versions": versions(),
+        }
+    )
+    return Done(results, write_results(results, inquiry.out))
+
+
+def versions() -> dict[str, str]:
+    """The versions of everything that the figures depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("clozekit", "torch", "transformers", "tokenizers", "numpy", "scikit-learn", "gensim", "matplotlib"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _inquiry(options: dict[str, object]) -> Inquiry:
+    """The options that every probe has, taken out of all of them."""
+    common = Namespace(**{key: options.pop(key) for key in _COMMON})
+    models = models_of(common.models, pieces=common.pieces, precision=common.precision)
+    return Inquiry(
+        models,
+        _make_folder(common.out or default_out(models)),
+        layers=common.layers,
+        seed=common.seed,
+        with_pictures=not common.no_pictures,
+    )
+
+
+_COMMON = ("models", "out", "layers", "seed", "pieces", "precision", "no_pictures")
+
+
+def _make_folder(out: Path) -> Path:
+    """The folder for results, made if need be, before any time is spent on them."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProbeError(
+            f"--out {out}: cannot make that folder ({error.strerror}). Expected one that can be written. Name another."
+        ) from error
+    return out
+
+
+def _layers(text: str) -> tuple[int, ...] | None:
+    if text == "all":
+        return None
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise ArgumentTypeError(f"got {text!r}, expected all or numbers such as 0,2,4") from None
