@@ -18,7 +18,7 @@ from pretrain.distributed.signals import Interrupted, Signals, end_at_once
 from pretrain.loop import TrainingError
 from pretrain.metrics import MetricsError
 from pretrain.recipe import RecipeError
-from probes.probe import ProbeError
+from probes.probe_error import ProbeError
 from tokenization.corpus import CorpusError
 from tokenization.store import StoreError
 from tokenization.vocabulary import VocabularyError

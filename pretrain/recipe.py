@@ -20,6 +20,7 @@ from objectives.objective import ObjectiveSettings
 from objectives.rows import Cutting
 from pretrain.distributed.processes import HANG_MINUTES
 from pretrain.optimizer import OPTIMIZERS, OptimizerSettings
+from pretrain.probing import ProbeSettings
 from pretrain.recipe_checks import between_sections
 from pretrain.recipe_problems import Problem, RecipeError, did_you_mean, got, recipe_error, translate
 from pretrain.recipe_text import override, parse, read_text, write
@@ -169,20 +170,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     evaluate: Annotated[Evaluate, _Checked()] = Evaluate()
     checkpoint: Annotated[Checkpoint, _Checked()] = Checkpoint()
     log: Annotated[Log, _Checked()] = Log()
-    probes: tuple[str, ...] = Field(default=(), strict=False)
-    """Probes that are run on the finished model, by name."""
-
-    @field_validator("probes")
-    @classmethod
-    def _known_probes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if names:
-            from probes import PROBES  # draws pictures, so only a recipe that probes pays for it
-
-            for name in names:
-                if name not in PROBES:
-                    expected = f"expected names of {', '.join(PROBES)}{did_you_mean(name, PROBES)}"
-                    raise ValueError(f"got {got(name)}, {expected}")
-        return names
+    probes: tuple[ProbeSettings, ...] = Field(default=(), strict=False)
+    """Probes that are run on the finished model, or at every evaluation, by name or as a mapping."""
 
     @property
     def run_dir(self) -> Path:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import torch
 
-from pretrain.assembly import prepared_store
+from pretrain.assembly import prepared_store, save_objective
 from pretrain.card import write_card
 from pretrain.checkpoints.checkpoint import (
     CheckpointError,
@@ -30,10 +30,9 @@ from pretrain.health import Health
 from pretrain.launching import Launch, clear, starting_point
 from pretrain.loop import Loop, NotFinite, TrainingError
 from pretrain.metrics import MetricsLog, check_trackers
+from pretrain.probing import Probing, ProbingEnded
 from pretrain.recipe import Recipe, check_world_size
 from pretrain.trouble import Trouble
-from probes import PROBES
-from probes.report import write_report
 from tokenization.store import TokenStore
 
 logger = logging.getLogger(__name__)
@@ -129,6 +128,7 @@ class Run:
         self.checkpoints, self.saving = Checkpoints(recipe.run_dir), Saving()
         hidden_ratio = recipe.masking.mask_replace_prob + recipe.masking.random_replace_prob
         self.health = Health(loop.objective, store.train, hidden_ratio=hidden_ratio)
+        self.probing = Probing(recipe.probes, recipe.run_dir, processes, signals)
         self.trouble = Trouble(recipe.run_dir, loop, spike_score=recipe.log.spike_score)
         self.saved_step: int | None = loop.progress.step if is_own else None
         """The step whose checkpoint stands in the run directory as it should; at step 0 there is nothing to save."""
@@ -141,6 +141,7 @@ class Run:
         (recipe.run_dir / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
         progress = self.loop.progress
         self.checkpoints.leave_behind(progress.step)  # before their lines of metrics go
+        self.probing.leave_behind(progress.step)
         log = MetricsLog(
             recipe.run_dir, step=progress.step, is_evaluated=bool(progress.evaluation), description=recipe.name
         )
@@ -197,7 +198,7 @@ class Run:
         if status := self.processes.asked(self.signals.received):
             raise Interrupted(status, "training is done and the model is there")
         if self.recipe.probes:
-            self.processes.on_main(self._probe)
+            self._probe()
 
     def _write_metrics(self) -> None:
         self.processes.on_main(self.saving.check)
@@ -218,20 +219,25 @@ class Run:
         if is_evaluated and not progress.evaluation and self.held_out is not None:
             try:
                 self._evaluate(self.held_out)
-            except EvaluationEnded as ended:
+            except (EvaluationEnded, ProbingEnded) as ended:
                 self._end(ended.status)
             self.saved_step = None  # a checkpoint of this step that stands already lacks the evaluation
         if is_saved and self.saved_step != progress.step:
             self._save()
 
     def _evaluate(self, held_out: HeldOut) -> None:
-        progress = self.loop.progress
-        progress.evaluation = held_out.measure(
-            self.loop.objective,
+        progress, objective = self.loop.progress, self.loop.objective
+        figures = held_out.measure(
+            objective,
             self.processes,
             micro_batch_size=self.recipe.train.most_at_once,
             asked=lambda: self.signals.received,
         )
+        tokenizer_path = self.store.tokenizer_path
+        probed = self.probing.at_evaluation(
+            progress.step, lambda folder: save_objective(objective, tokenizer_path, folder)
+        )
+        progress.evaluation = {**figures, **probed}
         if self.log is not None:
             self.log.write(progress.step, progress.evaluation)
             shown = "  ".join(f"{k} {'none' if v is None else f'{v:.3f}'}" for k, v in progress.evaluation.items())
@@ -300,10 +306,15 @@ class Run:
             put_in_place(partial, self.recipe.run_dir / name)
 
     def _probe(self) -> None:
-        for name in self.recipe.probes:
-            logger.info("probe %s", name)
-            PROBES[name].run([self.recipe.run_dir])
-        logger.info("report: %s", write_report(self.recipe.run_dir))
+        """Probe the finished model and write the page of the run."""
+        from probes.report import write_report  # draws, which only a recipe that probes pays for
+
+        self.signals.deferred = True  # so that a signal ends the probe as well
+        try:
+            self.probing.at_end()
+        except ProbingEnded as ended:
+            raise Interrupted(ended.status, "training is done and the model is there") from None
+        self.processes.on_main(lambda: logger.info("report: %s", write_report(self.recipe.run_dir)))
 
 
 def _is_due(step: int, every_steps: int | None) -> bool:

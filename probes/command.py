@@ -8,13 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 from probes.embedders import Pieces, Precision
 from probes.models import default_out, models_of
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
 from probes.results import Results, write_results
+
+
+class _Parser(ArgumentParser):
+    """Says what is wrong as a ProbeError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ProbeError(f"{self.prog}: {message}. Expected what {self.prog} --help lists.")
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Done:
 
 def parser_of(name: str, probe: Probe) -> ArgumentParser:
     """The options of `python -m probes NAME`."""
-    parser = ArgumentParser(prog=f"python -m probes {name}", description=probe.summary, allow_abbrev=False)
+    parser = _Parser(prog=f"python -m probes {name}", description=probe.summary, allow_abbrev=False)
     parser.add_argument(
         "models", nargs=probe.num_models, metavar="MODEL",
         help="a transformers folder, a run, a checkpoint, a hub id, or a file of word vectors",
@@ -51,8 +58,8 @@ def conduct(name: str, probe: Probe, arguments: Sequence[str]) -> Done:
     """Run `python -m probes NAME ARGUMENTS` and write its results.
 
     Raises:
-        ProbeError: a model or a file that cannot be used.
-        SystemExit: arguments that are none (said on standard error by argparse).
+        ProbeError: arguments that are none; a model or a file that cannot be used.
+        SystemExit: after --help.
     """
     options = vars(parser_of(name, probe).parse_args(arguments))
     inquiry = _inquiry(options)
