@@ -173,6 +173,17 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True):
     probes: tuple[ProbeSettings, ...] = Field(default=(), strict=False)
     """Probes that are run on the finished model, or at every evaluation, by name or as a mapping."""
 
+    @field_validator("probes")
+    @classmethod
+    def _possible(cls, probes: tuple[ProbeSettings, ...], info: ValidationInfo) -> tuple[ProbeSettings, ...]:
+        heads = getattr(info.data.get("objective"), "heads", None)
+        for number, probe in enumerate(probes):
+            if probe.name in [other.name for other in probes[:number]]:
+                raise ValueError(f"got {probe.name} twice, expected each probe once, whose results have its name")
+            if heads and probe.network not in heads:
+                raise ValueError(f"got network {probe.network!r} for {probe.name}, expected {' or '.join(heads)}")
+        return probes
+
     @property
     def run_dir(self) -> Path:
         """Where the run's files go."""
