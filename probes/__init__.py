@@ -5,7 +5,8 @@ To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 
 from probes.probe import Probe
 from probes.probe_error import ProbeError
+from probes.senses import PROBE as senses
 
-PROBES: dict[str, Probe] = {}
+PROBES: dict[str, Probe] = {"senses": senses}
 
 __all__ = ["PROBES", "Probe", "ProbeError"]

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from probes.probe import ProbeError
+from probes.probe_error import ProbeError
 
 REQUIRED = ("word", "sentence", "sense")
 OPTIONAL = ("source", "start")
