@@ -186,41 +186,6 @@ def shorten_around(text: str, span: tuple[int, int], most: int = LABEL_CHARACTER
     return ("…" if begin > 0 else "") + text[begin:end] + ("…" if end < len(text) else "")
 
 
-def project_pca(vectors: Array) -> Array:
-    """The first two principal coordinates of (n, D) vectors: (n, 2), zeros where the vectors do not differ."""
-    centred = vectors - vectors.mean(axis=0)
-    if not _differ(centred):
-        return np.zeros((len(vectors), 2))
-    left, sizes, directions = np.linalg.svd(centred, full_matrices=False)
-    # The sign of a direction is arbitrary; its largest component is made positive so that pictures are repeatable.
-    signs = np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])
-    points = np.zeros((len(vectors), 2))
-    points[:, : len(sizes)] = (left * sizes * signs)[:, :2]
-    return points
-
-
-def project_tsne(vectors: Array, *, seed: int) -> Array:
-    """t-SNE (van der Maaten & Hinton 2008) of (n, D) vectors from their PCA: (n, 2), zeros where they do not differ.
-
-    The perplexity is 15, or a third of the other points where there are fewer than 46.
-    """
-    from sklearn.manifold import TSNE
-
-    start = project_pca(vectors)
-    if not _differ(start):
-        return start
-    perplexity = min(15.0, (len(vectors) - 1) / 3)
-    start = start / start[:, 0].std() * 1e-4
-    # The default method opens its threads anew a thousand times over; where other work keeps the processors busy, that
-    # took minutes for 12 points. The exact one needs no threads and is as quick for some hundred points.
-    points: Array = TSNE(2, perplexity=perplexity, method="exact", init=start, random_state=seed).fit_transform(vectors)
-    return points
-
-
-def _differ(centred: Array) -> bool:
-    return bool(np.abs(centred).max() > 1e-6)
-
-
 def _new(width: float, height: float, *, columns: int = 1, rows: int = 1) -> tuple["Figure", list["Axes"]]:
     """An empty figure of that many inches and its plots, row by row."""
     from matplotlib.figure import Figure
