@@ -37,8 +37,11 @@ CELL_INCHES = 0.52
 """Of a matrix's cell with a number in it."""
 MOST_NUMBERS = 24
 """Rows or columns of a matrix up to which its cells hold numbers."""
+MOST_HEATMAP_NUMBERS = 10
+"""The same for the cells of a heatmap, which are smaller."""
 MOST_GROUPS = 24
 """Groups of points that are told apart; those with the fewest points beyond that are drawn as one."""
+OTHERS = "other groups"
 
 Array = NDArray[np.float64]
 
@@ -61,6 +64,19 @@ class Level:
 
     label: str
     y: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of several plots of points."""
+
+    title: str
+    points: Array
+    """(n, 2), or (n, 3) for a plot in three dimensions."""
+    groups: Sequence[str]
+    """n names; an empty one is grey."""
+    labels: Sequence[str] = ()
+    """n names beside the points (see probes.labels); those that would cover something are left out."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +165,8 @@ def draw_heatmaps(
         plot.set_xticks([])
         plot.set_yticks(range(n), labels, fontsize=8)
         plot.tick_params(length=0)
+        if n <= MOST_HEATMAP_NUMBERS:
+            _write_numbers(plot, matrix, low, low + spread, f".{max(2, decimals)}f")
         begin = 0
         for group, size in runs:
             if begin:
@@ -185,10 +203,11 @@ def draw_matrix(
     rows, columns = matrix.shape
     has_numbers = bool(number_format) and max(rows, columns) <= MOST_NUMBERS
     tall, wide = (0.3, CELL_INCHES) if has_numbers else (ROW_INCHES, ROW_INCHES)
-    inner = max(columns * wide, 2.4)
+    inner = max(columns * wide, 3.2)
     width = inner + 1.4 + 0.075 * min(max(map(len, row_labels), default=0), LABEL_CHARACTERS)
     upright = 0.08 * min(max(map(len, column_labels), default=0), 24)
-    figure, (plot,) = _new(width, max(rows * tall, 1.2) + upright + 1.4)
+    shown_title = wrap(title, width)
+    figure, (plot,) = _new(width, max(rows * tall, 1.2) + upright + 1.2 + 0.2 * shown_title.count("\n"))
     shown = np.ma.masked_invalid(matrix)
     ends = (float(shown.min()), float(shown.max())) if shown.count() else (0.0, 1.0)
     low, high = ends[0] if low is None else low, ends[1] if high is None else high
@@ -205,15 +224,18 @@ def draw_matrix(
     plot.tick_params(length=0)
     plot.set(xlabel=column_title, ylabel=row_title)
     if has_numbers:
-        for (row, column), value in np.ndenumerate(matrix):
-            if np.isfinite(value):
-                is_dark = (value - low) < 0.55 * (high - low)
-                plot.text(
-                    column, row, format(value, number_format), ha="center", va="center", fontsize=8,
-                    color="white" if is_dark else "black",
-                )  # fmt: skip
-    figure.suptitle(wrap(title, width))
+        _write_numbers(plot, matrix, low, high, number_format)
+    figure.suptitle(shown_title)
     _save(figure, target)
+
+
+def _write_numbers(plot: "Axes", matrix: Array, low: float, high: float, number_format: str) -> None:
+    """The numbers of a matrix in its cells, light on the dark end of the colour scale."""
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            colour = "white" if value - low < 0.55 * (high - low) else "black"
+            number = format(value, number_format)
+            plot.text(column, row, number, ha="center", va="center", fontsize=7, color=colour)
 
 
 def draw_bars(
@@ -271,55 +293,64 @@ def draw_projections(
     title: str,
     labels: Sequence[str] = (),
 ) -> None:
-    """Points in two or three dimensions, one panel for each (title, coordinates), coloured and marked by group.
+    """The same n points in each panel, given as (title, coordinates): see draw_panels."""
+    draw_panels(target, [[Panel(name, points, groups, labels) for name, points in row] for row in rows], title=title)
 
-    Args:
-        rows: panels side by side, of (n, 2) or (n, 3) coordinates each.
-        groups: n names; an empty one is grey.
-        labels: n names beside the points (see probes.labels); those that would cover something are left out.
-    """
-    columns = len(rows[0])
-    side = 5.4 if labels else 4.2
-    width = side * columns
+
+def draw_panels(target: Path | IO[bytes], rows: Sequence[Sequence[Panel]], *, title: str) -> None:
+    """Points in two or three dimensions, coloured and marked by group; a group looks the same in every panel."""
     panels = [panel for row in rows for panel in row]
+    columns = len(rows[0])
+    side = 5.4 if any(panel.labels for panel in panels) else 4.2
+    width = side * columns
     figure = _figure(width, 0.86 * side * len(rows) + 0.6)
+    sizes = Counter(group for panel in panels for group in panel.groups if group)
+    told = {group for group, _ in sizes.most_common(MOST_GROUPS)}
+    names = [group for group in sizes if group in told]
     plots = []
-    for index, (name, points) in enumerate(panels, 1):
-        plot: Any = figure.add_subplot(len(rows), columns, index, projection="3d" if points.shape[1] == 3 else None)
-        _scatter(plot, points, groups, with_names=index == 1)
-        plot.set_title(wrap(name, side), fontsize=10)
+    for index, panel in enumerate(panels, 1):
+        is_solid = panel.points.shape[1] == 3
+        plot: Any = figure.add_subplot(len(rows), columns, index, projection="3d" if is_solid else None)
+        _scatter(plot, panel, names)
+        if is_solid:
+            plot.tick_params(labelbottom=False, labelleft=False, labelright=False, labeltop=False, length=0)
+        else:
+            plot.set(xticks=[], yticks=[])
+        plot.set_title(wrap(panel.title, side), fontsize=10)
         plot.margins(0.08)
         plots.append(plot)
     figure.suptitle(wrap(title, width))
-    if any(groups):
-        figure.legend(loc="outside lower center", ncols=max(1, min(5, int(width / 2.1))), frameon=False, fontsize=9)
-    if labels:
-        figure.draw_without_rendering()
-        for plot, (_, points) in zip(plots, panels, strict=True):
-            place_labels(figure, plot, points, [shorten(label, 20) for label in labels], colour=GREY)
+    entries = {text: handle for plot in plots for handle, text in zip(*plot.get_legend_handles_labels(), strict=True)}
+    if entries:
+        order = [name for name in (*names, OTHERS) if name in entries]
+        figure.legend(
+            [entries[name] for name in order],
+            [shorten(name, 28) for name in order],
+            loc="outside lower center",
+            ncols=max(1, min(5, int(width / 2.3))),
+            frameon=False,
+            fontsize=9,
+        )
+    figure.draw_without_rendering()
+    for plot, panel in zip(plots, panels, strict=True):
+        if panel.labels:
+            place_labels(figure, plot, panel.points, [shorten(label, 20) for label in panel.labels], colour=GREY)
     _save(figure, target)
 
 
-def _scatter(plot: Any, points: Array, groups: Sequence[str], *, with_names: bool) -> None:
-    """Points of one panel: a colour and a marker for each of the largest groups, grey for the others and for none."""
-    sizes = Counter(group for group in groups if group)
-    told = {group for group, _ in sizes.most_common(MOST_GROUPS)}
-    names = [group for group in dict.fromkeys(groups) if group in told]
+def _scatter(plot: Any, panel: Panel, names: Sequence[str]) -> None:
+    """A panel's points: grey below for groups that are not told and for none, a colour and a marker for each other."""
     style = {"s": 30, "alpha": 0.85, "edgecolors": "white", "linewidths": 0.5}
+    others = np.array([group not in names for group in panel.groups])
+    if others.any():
+        label = OTHERS if any(group and group not in names for group in panel.groups) else None
+        plot.scatter(*panel.points[others].T, color="#9a9a9a", marker="o", label=label, **style)
     for index, group in enumerate(names):
-        members = points[[one == group for one in groups]]
-        # A marker moves on with each round of colours, so that 64 groups look different.
-        marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
-        label = shorten(group, 28) if with_names else None
-        plot.scatter(*members.T, color=COLOURS[index % len(COLOURS)], marker=marker, label=label, **style)
-    others = points[[one not in told for one in groups]]
-    if len(others):
-        label = f"{len(sizes) - len(told)} others" if with_names and len(sizes) > len(told) else None
-        plot.scatter(*others.T, color="#9a9a9a", marker="o", label=label, **style)
-    if points.shape[1] == 3:
-        plot.tick_params(labelbottom=False, labelleft=False, labelright=False, labeltop=False, length=0)
-    else:
-        plot.set(xticks=[], yticks=[])
+        members = panel.points[[one == group for one in panel.groups]]
+        if len(members):
+            # A marker moves on with each round of colours, so that 64 groups look different.
+            marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+            plot.scatter(*members.T, color=COLOURS[index % len(COLOURS)], marker=marker, label=group, **style)
 
 
 def wrap(text: str, inches: float) -> str:

@@ -60,8 +60,8 @@ def place_labels(figure: "Figure", plot: "Axes", points: Array, texts: Sequence[
         taken = np.concatenate([taken, boxes[[best]]])
         line = None if is_near[best] else {"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 0}
         note = plot.annotate(
-            texts[row], flat[row], tuple(offsets[best] * points_per_pixel), textcoords="offset points", fontsize=FONT_SIZE, ha="left",
-            va="bottom", parse_math=False, annotation_clip=False, arrowprops=line,
+            texts[row], flat[row], tuple(offsets[best] * points_per_pixel), textcoords="offset points",
+            fontsize=FONT_SIZE, ha="left", va="bottom", parse_math=False, annotation_clip=False, arrowprops=line,
         )  # fmt: skip
         note.set_in_layout(False)
     return len(taken)
