@@ -3,10 +3,13 @@
 To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
+from probes import mapping, senses
 from probes.probe import Probe
 from probes.probe_error import ProbeError
-from probes.senses import PROBE as senses
 
-PROBES: dict[str, Probe] = {"senses": senses}
+PROBES: dict[str, Probe] = {
+    "senses": senses.PROBE,
+    "map": mapping.PROBE,
+}
 
 __all__ = ["PROBES", "Probe", "ProbeError"]

@@ -5,7 +5,9 @@ has a marker or a dash of its own as well. Text is shown as it stands, so a `$` 
 """
 
 import math
+import textwrap
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from probes.labels import place_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +33,15 @@ LABEL_CHARACTERS = 46
 ROW_INCHES = 0.14
 LEAST_INCHES = 3.6
 TITLE_CHARACTERS_PER_INCH = 11
+CELL_INCHES = 0.52
+"""Of a matrix's cell with a number in it."""
+MOST_NUMBERS = 24
+"""Rows or columns of a matrix up to which its cells hold numbers."""
+MOST_HEATMAP_NUMBERS = 10
+"""The same for the cells of a heatmap, which are smaller."""
+MOST_GROUPS = 24
+"""Groups of points that are told apart; those with the fewest points beyond that are drawn as one."""
+OTHERS = "other groups"
 
 Array = NDArray[np.float64]
 
@@ -51,6 +64,31 @@ class Level:
 
     label: str
     y: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of several plots of points."""
+
+    title: str
+    points: Array
+    """(n, 2), or (n, 3) for a plot in three dimensions."""
+    groups: Sequence[str]
+    """n names; an empty one is grey."""
+    labels: Sequence[str] = ()
+    """n names beside the points (see probes.labels); those that would cover something are left out."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One figure, with its interval where one is known."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    group: str = ""
+    """What it is coloured by."""
 
 
 def draw_curves(
@@ -76,12 +114,16 @@ def draw_curves(
     plot = axes[0]
     for index, curve in enumerate(curves):
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)] if curve.markers else ""
-        plot.plot(curve.x, curve.y, color=colour, marker=marker, markersize=5, linewidth=1.8, label=curve.label)
+        plot.plot(
+            curve.x, curve.y, color=colour, marker=marker, markersize=5, linewidth=1.8, label=shorten(curve.label, 44)
+        )
         if curve.low is not None and curve.high is not None:
             plot.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
     for index, level in enumerate(levels):
-        plot.axhline(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], linewidth=1.4, label=level.label)
-    plot.set(title=title, xlabel=x_label, ylabel=y_label)
+        plot.axhline(
+            level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], linewidth=1.4, label=shorten(level.label, 44)
+        )
+    plot.set(title=wrap(title, 6.0), xlabel=x_label, ylabel=y_label)
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=whole_x))
     plot.grid(axis="y", color="#dddddd", linewidth=0.7)
     plot.spines[["top", "right"]].set_visible(False)
@@ -108,20 +150,23 @@ def draw_heatmaps(
     """
     n = len(labels)
     side = max(LEAST_INCHES, ROW_INCHES * n)
-    figure, axes = _new(side + 4.2, len(panels) * (side + 0.7) + 0.3, rows=len(panels))
+    width = side + 4.2
+    figure, axes = _new(width, len(panels) * (side + 0.7) + 0.3, rows=len(panels))
     runs = [(name, len(list(members))) for name, members in groupby(groups)]
     for plot, (name, matrix) in zip(axes, panels, strict=True):
         off_diagonal = matrix[~np.eye(n, dtype=bool)]
-        low, high = np.quantile(off_diagonal, [0.02, 0.98])
+        low, high = np.quantile(off_diagonal if n > 1 else matrix, [0.02, 0.98])
         spread = max(high - low, 1e-6)
         image = plot.imshow(matrix, cmap="cividis", vmin=low, vmax=low + spread, interpolation="nearest")
         # Cosines of random weights differ in the fourth digit only, so the spread decides how many are told.
         decimals = max(1, 1 - math.floor(math.log10(spread)))
         figure.colorbar(image, ax=plot, fraction=0.046, pad=0.02, format=f"%.{decimals}f", extend="both")
-        plot.set_title(name, pad=22)
+        plot.set_title(wrap(name, side), pad=22)
         plot.set_xticks([])
         plot.set_yticks(range(n), labels, fontsize=8)
         plot.tick_params(length=0)
+        if n <= MOST_HEATMAP_NUMBERS:
+            _write_numbers(plot, matrix, low, low + spread, f".{max(2, decimals)}f")
         begin = 0
         for group, size in runs:
             if begin:
@@ -130,7 +175,113 @@ def draw_heatmaps(
             shown = shorten(group, int(size / n * side * TITLE_CHARACTERS_PER_INCH))
             plot.text(begin + size / 2 - 0.5, -0.8, shown, ha="center", va="bottom", fontsize=9)
             begin += size
-    figure.suptitle(title)
+    figure.suptitle(wrap(title, width))
+    _save(figure, target)
+
+
+def draw_matrix(
+    target: Path | IO[bytes],
+    matrix: Array,
+    *,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    title: str,
+    row_title: str = "",
+    column_title: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    number_format: str = ".2f",
+) -> None:
+    """Any matrix as coloured cells with their numbers: confusions, words by categories, cosines.
+
+    Args:
+        matrix: (R, C); nan is an empty cell.
+        row_labels, column_labels: R and C of them.
+        low, high: ends of the colour scale; None: the least and the greatest number.
+        number_format: of the numbers, which stand in the cells up to MOST_NUMBERS rows and columns; empty: none.
+    """
+    rows, columns = matrix.shape
+    has_numbers = bool(number_format) and max(rows, columns) <= MOST_NUMBERS
+    tall, wide = (0.3, CELL_INCHES) if has_numbers else (ROW_INCHES, ROW_INCHES)
+    inner = max(columns * wide, 3.2)
+    width = inner + 1.4 + 0.075 * min(max(map(len, row_labels), default=0), LABEL_CHARACTERS)
+    upright = 0.08 * min(max(map(len, column_labels), default=0), 24)
+    shown_title = wrap(title, width)
+    figure, (plot,) = _new(width, max(rows * tall, 1.2) + upright + 1.2 + 0.2 * shown_title.count("\n"))
+    shown = np.ma.masked_invalid(matrix)
+    ends = (float(shown.min()), float(shown.max())) if shown.count() else (0.0, 1.0)
+    low, high = ends[0] if low is None else low, ends[1] if high is None else high
+    image = plot.imshow(
+        shown, cmap="cividis", vmin=low, vmax=max(high, low + 1e-9), aspect="auto", interpolation="nearest"
+    )
+    figure.colorbar(image, ax=plot, fraction=0.03, pad=0.02)
+    plot.set_facecolor("#e8e8e8")
+    is_steep = max(map(len, column_labels), default=0) * 0.09 > inner / columns
+    plot.set_xticks(
+        range(columns), [shorten(label, 24) for label in column_labels], fontsize=8, rotation=90 if is_steep else 0
+    )
+    plot.set_yticks(range(rows), [shorten(label, LABEL_CHARACTERS) for label in row_labels], fontsize=8)
+    plot.tick_params(length=0)
+    plot.set(xlabel=column_title, ylabel=row_title)
+    if has_numbers:
+        _write_numbers(plot, matrix, low, high, number_format)
+    figure.suptitle(shown_title)
+    _save(figure, target)
+
+
+def _write_numbers(plot: "Axes", matrix: Array, low: float, high: float, number_format: str) -> None:
+    """The numbers of a matrix in its cells, light on the dark end of the colour scale."""
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            colour = "white" if value - low < 0.55 * (high - low) else "black"
+            number = format(value, number_format)
+            plot.text(column, row, number, ha="center", va="center", fontsize=7, color=colour)
+
+
+def draw_bars(
+    target: Path | IO[bytes],
+    bars: Sequence[Bar],
+    *,
+    title: str,
+    x_label: str,
+    levels: Sequence[Level] = (),
+    number_format: str = ".2f",
+) -> None:
+    """Bars one below the other with their numbers and intervals, names at the left, coloured by group.
+
+    Args:
+        levels: lines down through all bars: chance, a baseline.
+        number_format: of the number behind each bar.
+    """
+    groups = list(dict.fromkeys(bar.group for bar in bars))
+    entries = (len(groups) if len(groups) > 1 else 0) + len(levels)
+    figure, (plot,) = _new(8.0, 1.5 + 0.27 * len(bars) + 0.11 * entries)
+    for index, group in enumerate(groups):
+        rows = [row for row, bar in enumerate(bars) if bar.group == group]
+        label = shorten(group, 44) if len(groups) > 1 else None
+        plot.barh(rows, [bars[row].value for row in rows], height=0.7, color=COLOURS[index % len(COLOURS)], label=label)
+    for row, bar in enumerate(bars):
+        end = max(bar.value, 0.0)
+        if bar.low is not None and bar.high is not None:
+            plot.plot([bar.low, bar.high], [row, row], color="#222222", linewidth=1.3, marker="|", markersize=6)
+            end = max(end, bar.high)
+        plot.annotate(
+            format(bar.value, number_format), (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    for index, level in enumerate(levels):
+        plot.axvline(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], linewidth=1.4, label=level.label)
+    plot.axvline(0, color="#222222", linewidth=0.8)
+    plot.set_yticks(range(len(bars)), [shorten(bar.label, LABEL_CHARACTERS) for bar in bars], fontsize=8)
+    plot.set_ylim(len(bars) - 0.4, -0.6)
+    plot.tick_params(axis="y", length=0)
+    plot.margins(x=0.1)
+    plot.grid(axis="x", color="#dddddd", linewidth=0.7)
+    plot.set_axisbelow(True)
+    plot.spines[["top", "right", "left"]].set_visible(False)
+    plot.set_xlabel(x_label)
+    figure.suptitle(wrap(title, 8.0))
+    if entries:
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     _save(figure, target)
 
 
@@ -140,30 +291,71 @@ def draw_projections(
     *,
     groups: Sequence[str],
     title: str,
+    labels: Sequence[str] = (),
 ) -> None:
-    """Points in two dimensions, one panel for each (title, (n, 2) coordinates), coloured and marked by group."""
+    """The same n points in each panel, given as (title, coordinates): see draw_panels."""
+    draw_panels(target, [[Panel(name, points, groups, labels) for name, points in row] for row in rows], title=title)
+
+
+def draw_panels(target: Path | IO[bytes], rows: Sequence[Sequence[Panel]], *, title: str) -> None:
+    """Points in two or three dimensions, coloured and marked by group; a group looks the same in every panel."""
+    panels = [panel for row in rows for panel in row]
     columns = len(rows[0])
-    names = list(dict.fromkeys(groups))
-    figure, axes = _new(4.2 * columns, 3.6 * len(rows) + 0.6, columns=columns, rows=len(rows))
-    for plot, (name, points) in zip(axes, [panel for row in rows for panel in row], strict=True):
-        for index, group in enumerate(names):
-            members = points[[one == group for one in groups]]
-            plot.scatter(
-                members[:, 0],
-                members[:, 1],
-                s=34,
-                alpha=0.85,
-                color=COLOURS[index % len(COLOURS)],
-                marker=MARKERS[index % len(MARKERS)],
-                edgecolors="white",
-                linewidths=0.5,
-                label=shorten(group, 40) if plot is axes[0] else None,
-            )
-        plot.set_title(name)
-        plot.set(xticks=[], yticks=[])
-    figure.suptitle(title)
-    figure.legend(loc="outside lower center", ncols=min(4, len(names)), frameon=False)
+    side = 5.4 if any(panel.labels for panel in panels) else 4.2
+    width = side * columns
+    figure = _figure(width, 0.86 * side * len(rows) + 0.6)
+    sizes = Counter(group for panel in panels for group in panel.groups if group)
+    told = {group for group, _ in sizes.most_common(MOST_GROUPS)}
+    names = [group for group in sizes if group in told]
+    plots = []
+    for index, panel in enumerate(panels, 1):
+        is_solid = panel.points.shape[1] == 3
+        plot: Any = figure.add_subplot(len(rows), columns, index, projection="3d" if is_solid else None)
+        _scatter(plot, panel, names)
+        if is_solid:
+            plot.tick_params(labelbottom=False, labelleft=False, labelright=False, labeltop=False, length=0)
+        else:
+            plot.set(xticks=[], yticks=[])
+        plot.set_title(wrap(panel.title, side), fontsize=10)
+        plot.margins(0.08)
+        plots.append(plot)
+    figure.suptitle(wrap(title, width))
+    entries = {text: handle for plot in plots for handle, text in zip(*plot.get_legend_handles_labels(), strict=True)}
+    if entries:
+        order = [name for name in (*names, OTHERS) if name in entries]
+        figure.legend(
+            [entries[name] for name in order],
+            [shorten(name, 28) for name in order],
+            loc="outside lower center",
+            ncols=max(1, min(5, int(width / 2.3))),
+            frameon=False,
+            fontsize=9,
+        )
+    figure.draw_without_rendering()
+    for plot, panel in zip(plots, panels, strict=True):
+        if panel.labels:
+            place_labels(figure, plot, panel.points, [shorten(label, 20) for label in panel.labels], colour=GREY)
     _save(figure, target)
+
+
+def _scatter(plot: Any, panel: Panel, names: Sequence[str]) -> None:
+    """A panel's points: grey below for groups that are not told and for none, a colour and a marker for each other."""
+    style = {"s": 30, "alpha": 0.85, "edgecolors": "white", "linewidths": 0.5}
+    others = np.array([group not in names for group in panel.groups])
+    if others.any():
+        label = OTHERS if any(group and group not in names for group in panel.groups) else None
+        plot.scatter(*panel.points[others].T, color="#9a9a9a", marker="o", label=label, **style)
+    for index, group in enumerate(names):
+        members = panel.points[[one == group for one in panel.groups]]
+        if len(members):
+            # A marker moves on with each round of colours, so that 64 groups look different.
+            marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+            plot.scatter(*members.T, color=COLOURS[index % len(COLOURS)], marker=marker, label=group, **style)
+
+
+def wrap(text: str, inches: float) -> str:
+    """A title in lines that fit a plot of that width."""
+    return "\n".join(textwrap.wrap(text, max(int(inches * TITLE_CHARACTERS_PER_INCH), 8)))
 
 
 def shorten(text: str, most: int) -> str:
@@ -186,48 +378,17 @@ def shorten_around(text: str, span: tuple[int, int], most: int = LABEL_CHARACTER
     return ("…" if begin > 0 else "") + text[begin:end] + ("…" if end < len(text) else "")
 
 
-def project_pca(vectors: Array) -> Array:
-    """The first two principal coordinates of (n, D) vectors: (n, 2), zeros where the vectors do not differ."""
-    centred = vectors - vectors.mean(axis=0)
-    if not _differ(centred):
-        return np.zeros((len(vectors), 2))
-    left, sizes, directions = np.linalg.svd(centred, full_matrices=False)
-    # The sign of a direction is arbitrary; its largest component is made positive so that pictures are repeatable.
-    signs = np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])
-    points = np.zeros((len(vectors), 2))
-    points[:, : len(sizes)] = (left * sizes * signs)[:, :2]
-    return points
-
-
-def project_tsne(vectors: Array, *, seed: int) -> Array:
-    """t-SNE (van der Maaten & Hinton 2008) of (n, D) vectors from their PCA: (n, 2), zeros where they do not differ.
-
-    The perplexity is 15, or a third of the other points where there are fewer than 46.
-    """
-    from sklearn.manifold import TSNE
-
-    start = project_pca(vectors)
-    if not _differ(start):
-        return start
-    perplexity = min(15.0, (len(vectors) - 1) / 3)
-    start = start / start[:, 0].std() * 1e-4
-    # The default method opens its threads anew a thousand times over; where other work keeps the processors busy, that
-    # took minutes for 12 points. The exact one needs no threads and is as quick for some hundred points.
-    points: Array = TSNE(2, perplexity=perplexity, method="exact", init=start, random_state=seed).fit_transform(vectors)
-    return points
-
-
-def _differ(centred: Array) -> bool:
-    return bool(np.abs(centred).max() > 1e-6)
-
-
 def _new(width: float, height: float, *, columns: int = 1, rows: int = 1) -> tuple["Figure", list["Axes"]]:
     """An empty figure of that many inches and its plots, row by row."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _figure(width, height)
     plots: Any = figure.subplots(rows, columns, squeeze=False)
     return figure, list(plots.flat)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _save(figure: "Figure", target: Path | IO[bytes]) -> None:

@@ -1,0 +1,206 @@
+"""A word among the input embeddings: its nearest and its farthest words, in three dimensions."""
+
+# V words, D dimensions
+
+import re
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from probes.embedders import Embedder
+from probes.intervals import Array
+from probes.mapping.cosines import z_scored
+from probes.mapping.stating import RAW, WITH_TSNE, Z_SCORED
+from probes.mapping.views import View, draw_views, save_views, timed
+from probes.maps import unit
+from probes.models import Model
+from probes.probe import Inquiry
+from probes.probe_error import ProbeError
+from probes.results import Cell, Measure, Point, Results, Score, Table
+from probes.source import Vectors
+from probes.word_vectors import WordVectors
+
+NUM_WORDS = 30
+"""Of the nearest, and of the farthest."""
+NUM_PAIRS = 10_000
+"""Random pairs of words that the baseline is taken over."""
+STARTS = ("\u0120", "\u2581")
+"""With what a token begins that begins a word: byte-level BPE, sentencepiece."""
+CONTINUES = "##"
+"""With what a token begins that goes on with a word: WordPiece."""
+_NO_WORD = re.compile(r"\[.*\]|<.*>|madeupword\d+")
+NEAREST, FARTHEST, RANDOM = "nearest", "farthest", "random_pair"
+MEASURES = {
+    NEAREST: Measure(title=f"Cosine of the word to its {NUM_WORDS} nearest words", unit="cosine", is_better=""),
+    FARTHEST: Measure(title=f"Cosine of the word to its {NUM_WORDS} farthest words", unit="cosine", is_better=""),
+    RANDOM: Measure(title="Cosine of two words drawn at random", unit="cosine", is_better=""),
+}
+NOTES = [
+    "Words are the tokens that begin a word and hold a letter; special and unused tokens and the pieces that go on with"
+    " a word are left out. A word of several pieces is the mean of their rows.",
+    "Random pairs: the mean over 10 000 drawn pairs of words; its interval covers the drawing. The nearest and farthest"
+    " words are found among all words, so nothing is drawn and their mean has an interval of no width.",
+    "Z-scored: every dimension less its mean and over its deviation, over all words. Rows of rare words often lie"
+    " together whatever they mean, which decides much of what is farthest.",
+    WITH_TSNE,
+]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words of a model with their rows."""
+
+    words: list[str]
+    table: Vectors
+    """(V, D)"""
+    own: Vectors
+    """(D,) of the word that was asked about."""
+    own_row: int | None
+    """Its row, if it is a single token."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What one model has around the word."""
+
+    view: View
+    num_words: int
+    """That were looked at."""
+    rows: list[list[Cell]]
+    scores: list[Score]
+
+
+def map_vocabulary(inquiry: Inquiry, word: str) -> Results:
+    """Map the nearest and the farthest words of a word.
+
+    Raises:
+        ProbeError: a model does not know the word.
+    """
+    if not word.strip():
+        raise ProbeError("--vocabulary: got an empty word, expected one that the model knows. Name it.")
+    found = [_neighbours(inquiry, model, word.strip()) for model in inquiry.models]
+    views = [one.view for one in found]
+    title = f"{word}: its {NUM_WORDS} nearest and {NUM_WORDS} farthest words"
+    drawn = draw_views(inquiry, views, title=title, name="vocabulary", in_space=True)
+    save_views(inquiry, views)
+    scores = [score for one in found for score in one.scores]
+    return Results(
+        probe="map",
+        question=f"Which words lie nearest to {word!r} in the table of input embeddings, and which farthest?",
+        answer=[_sentence(one, word) for one in found],
+        models=[view.card for view in views],
+        measures=MEASURES,
+        headlines=scores,
+        scores=scores,
+        tables=[
+            Table(
+                name="words",
+                title=f"Nearest and farthest words of {word}",
+                columns=["model", "kind", "rank", "word", "cosine", "z_scored_cosine"],
+                rows=[row for one in found for row in one.rows],
+                caption="Ranked by the cosine. Compare it with that of random pairs among the scores.",
+            ),
+            drawn.table,
+        ],
+        pictures=drawn.pictures,
+        maps=drawn.maps,
+        notes=NOTES,
+        data={"word": word, "words": {one.view.name: one.num_words for one in found}},
+        settings={"seed": inquiry.seed, "num_words": NUM_WORDS, "num_pairs": NUM_PAIRS},
+    )
+
+
+def _neighbours(inquiry: Inquiry, model: Model, word: str) -> Neighbours:
+    source = model.open()
+    began = time.perf_counter()
+    known = _of_vectors(source, word) if isinstance(source, WordVectors) else _of_encoder(model, source, word)
+    seconds = timed(began)
+    plain = unit(known.table)
+    scaled, own_scaled = (unit(z_scored(vectors, known.table)) for vectors in (known.table, known.own[None]))
+    cosines, z_cosines = plain @ unit(known.own), (scaled @ own_scaled.T)[:, 0]
+    order = [int(row) for row in np.argsort(-cosines, kind="stable") if row != known.own_row]
+    num = min(NUM_WORDS, len(order) // 2)
+    kinds = {NEAREST: order[:num], FARTHEST: order[: -num - 1 : -1]}
+    rows: list[list[Cell]] = [
+        [model.name, kind, rank, known.words[row], round(float(cosines[row]), 4), round(float(z_cosines[row]), 4)]
+        for kind, members in kinds.items()
+        for rank, row in enumerate(members, 1)
+    ]
+    scores = []
+    for variant, of_word, matrix in ((RAW, cosines, plain), (Z_SCORED, z_cosines, scaled)):
+        for kind, members in kinds.items():
+            value = float(of_word[members].mean())
+            scores.append(_score(model, kind, variant, value, value, value, num))
+        scores.append(_random_pairs(model, variant, matrix, np.random.default_rng(inquiry.seed)))
+    points = [Point(text=word, group="the word", label=word)]
+    points += [Point(text=known.words[r], group=kind, label=known.words[r]) for kind in kinds for r in kinds[kind]]
+    chosen = np.concatenate([known.own[None], known.table[kinds[NEAREST] + kinds[FARTHEST]]])
+    view = View(model.card(source), [0], points, chosen[None].astype(np.float32), seconds, word)
+    return Neighbours(view, len(known.words), rows, scores)
+
+
+def _of_vectors(source: WordVectors, word: str) -> Vocabulary:
+    row = source.row(word)
+    if row is None:
+        raise _unknown(source.name, word)
+    kept = [at for at, one in enumerate(source.words) if _is_word(one)]
+    own_row = kept.index(row) if row in kept else None
+    return Vocabulary([source.words[at] for at in kept], source.table[kept], source.table[row], own_row)
+
+
+def _of_encoder(model: Model, source: object, word: str) -> Vocabulary:
+    assert isinstance(source, Embedder)
+    tokenizer, table = source.tokenizer, source.input_embeddings()
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    start = next((mark for mark in STARTS if sum(token.startswith(mark) for token in vocabulary) > 1), "")
+    special = set(tokenizer.all_special_ids)
+    words = {
+        row: token.removeprefix(start)
+        for token, row in sorted(vocabulary.items(), key=lambda item: item[1])
+        if row not in special and token.startswith(start) and not token.startswith(CONTINUES)
+        and _is_word(token.removeprefix(start)) and row < len(table)
+    }  # fmt: skip
+    # Byte-level BPE knows a word within a text by the space before it.
+    ids = tokenizer(f" {word}" if start == STARTS[0] else word, add_special_tokens=False)["input_ids"]
+    if not ids or tokenizer.unk_token_id in ids:
+        raise _unknown(model.name, word)
+    if len(words) < 3:
+        raise ProbeError(
+            f"{model.name}: its vocabulary has {len(words)} words, expected some. Name a model with tokens of words."
+        )
+    kept = list(words)
+    own_row = kept.index(ids[0]) if len(ids) == 1 and ids[0] in words else None
+    return Vocabulary(list(words.values()), table[kept], table[ids].mean(axis=0), own_row)
+
+
+def _is_word(token: str) -> bool:
+    return any(one.isalpha() for one in token) and not _NO_WORD.fullmatch(token)
+
+
+def _unknown(name: str, word: str) -> ProbeError:
+    return ProbeError(f"{name}: it has no vector for {word!r}, expected a word that it knows. Name another one.")
+
+
+def _random_pairs(model: Model, variant: str, unit_VD: Array, rng: np.random.Generator) -> Score:
+    """The mean cosine of drawn pairs of different words."""
+    one = rng.integers(len(unit_VD), size=NUM_PAIRS)
+    other = (one + rng.integers(1, len(unit_VD), size=NUM_PAIRS)) % len(unit_VD)
+    cosines = (unit_VD[one] * unit_VD[other]).sum(axis=1)
+    value, half = float(cosines.mean()), float(1.96 * cosines.std(ddof=1) / np.sqrt(NUM_PAIRS))
+    return _score(model, RANDOM, variant, value, value - half, value + half, NUM_PAIRS)
+
+
+def _score(model: Model, measure: str, variant: str, value: float, low: float, high: float, n: int) -> Score:
+    return Score(measure=measure, model=model.name, variant=variant, value=value, low=low, high=high, n=n)
+
+
+def _sentence(one: Neighbours, word: str) -> str:
+    nearest = [str(row[3]) for row in one.rows if row[1] == NEAREST][:5]
+    farthest = [str(row[3]) for row in one.rows if row[1] == FARTHEST][:3]
+    values = {score.measure: score.value for score in one.scores if score.variant == RAW}
+    return (
+        f"{one.view.name}: nearest to {word!r} are {', '.join(nearest)} (mean cosine of the {NUM_WORDS} nearest"
+        f" {values[NEAREST]:.2f}), farthest {', '.join(farthest)} ({values[FARTHEST]:.2f}); two words drawn at random"
+        f" have {values[RANDOM]:.2f}."
+    )
