@@ -3,9 +3,12 @@
 To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
+from probes.geometry import PROBE as GEOMETRY
 from probes.probe import Probe
 from probes.probe_error import ProbeError
 
-PROBES: dict[str, Probe] = {}
+PROBES: dict[str, Probe] = {
+    "geometry": GEOMETRY,
+}
 
 __all__ = ["PROBES", "Probe", "ProbeError"]
