@@ -4,11 +4,13 @@ To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
 from probes.geometry import PROBE as GEOMETRY
+from probes.linear import PROBE as LINEAR
 from probes.probe import Probe
 from probes.probe_error import ProbeError
 
 PROBES: dict[str, Probe] = {
     "geometry": GEOMETRY,
+    "linear": LINEAR,
 }
 
 __all__ = ["PROBES", "Probe", "ProbeError"]

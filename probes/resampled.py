@@ -19,6 +19,8 @@ class Resampled:
     """(R,) float64."""
     n: int
     """What it is taken over."""
+    bounds: tuple[float, float] | None = None
+    """An interval that stands in for that of the draws, where these cannot vary."""
 
     def __sub__(self, other: "Resampled") -> "Resampled":
         """The difference, resample by resample; n is the smaller one."""
@@ -26,6 +28,8 @@ class Resampled:
 
     def interval(self) -> tuple[float, float]:
         """Lower and upper end of the 95 % percentile interval; it never excludes the value itself."""
+        if self.bounds is not None:
+            return self.bounds
         tail = (1 - CONFIDENCE) / 2
         low, high = np.quantile(self.draws, [tail, 1 - tail])
         return float(min(low, self.value)), float(max(high, self.value))

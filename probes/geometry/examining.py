@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from probes.coverage import read_by
 from probes.geometry.findings import MEASURES, NOTES, answer, headlines
-from probes.geometry.material import MOST_USES, Material, read_by, word_spans
+from probes.geometry.material import MOST_USES, Material, word_spans
 from probes.geometry.measures import LEAST_ANISOTROPY, Geometry, measure, zscored
 from probes.geometry.pictures import draw
 from probes.geometry.sentences import BUILT_IN, read_sentences

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from probes.intervals import resample_counts
 from probes.probe_error import ProbeError
-from probes.source import Source, Span
+from probes.source import Span
 
 Integers = NDArray[np.int64]
 
@@ -29,17 +29,6 @@ _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 def word_spans(sentences: Sequence[str]) -> list[list[Span]]:
     """Where the words of each sentence stand."""
     return [[found.span() for found in _WORD.finditer(sentence)] for sentence in sentences]
-
-
-def read_by(source: Source, sentences: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[list[Span]]:
-    """Those of the spans that the source has a vector for and reads."""
-    kept = []
-    for tokens, words in zip(source.token_spans(sentences), spans, strict=True):
-        end = max((token[1] for token in tokens), default=0)
-        starts = np.array([token[0] for token in tokens])
-        ends = np.array([token[1] for token in tokens])
-        kept.append([(a, b) for a, b in words if b <= end and bool(((starts < b) & (ends > a)).any())])
-    return kept
 
 
 @dataclass(frozen=True)
