@@ -16,7 +16,7 @@ class Resampled:
 
     value: float
     draws: Array
-    """(R,) float64."""
+    """(R,) float64; NaN where a resample has nothing to take it over."""
     n: int
     """What it is taken over."""
     bounds: tuple[float, float] | None = None
@@ -31,7 +31,7 @@ class Resampled:
         if self.bounds is not None:
             return self.bounds
         tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(self.draws, [tail, 1 - tail])
+        low, high = np.nanquantile(self.draws, [tail, 1 - tail])
         return float(min(low, self.value)), float(max(high, self.value))
 
     def score(

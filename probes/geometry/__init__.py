@@ -1,7 +1,7 @@
 """The geometry of a model's space of words, layer by layer (Ethayarajh 2019, https://arxiv.org/abs/1909.00512).
 
-How alike are a word's vectors over its sentences, the words of one sentence, any two words; how much of a word's vectors
-one direction explains; and whether a few dimensions make the cosine (Timkey & van Schijndel 2021,
+How alike are a word's vectors over its sentences, the words of one sentence, any two words; how much of a word's
+vectors one direction explains; and whether a few dimensions make the cosine (Timkey & van Schijndel 2021,
 https://arxiv.org/abs/2109.04404).
 """
 
@@ -41,6 +41,8 @@ def examine(inquiry: Inquiry, **options: Any) -> Results:
     return examine(inquiry, **options)
 
 
-PROBE = Probe("how the vectors of words lie: self-similarity, anisotropy, dominating dimensions", add_arguments, examine)
+PROBE = Probe(
+    "how the vectors of words lie: self-similarity, anisotropy, dominating dimensions", add_arguments, examine
+)
 
 __all__ = ["PROBE"]

@@ -16,7 +16,6 @@ from probes.geometry.measures import LEAST_ANISOTROPY, Geometry, measure, zscore
 from probes.geometry.pictures import draw
 from probes.geometry.sentences import BUILT_IN, read_sentences
 from probes.intervals import CONFIDENCE, NUM_RESAMPLES
-from probes.models import Model
 from probes.probe import Inquiry
 from probes.probe_error import ProbeError
 from probes.resampled import Resampled
@@ -108,9 +107,7 @@ def _material(inquiry: Inquiry, sentences: Sequence[str], min_uses: int) -> Mate
     return Material.of(sentences, spans, min_uses=min_uses, seed=inquiry.seed)
 
 
-def _by_layer(
-    source: Source, material: Material, layers: Sequence[int] | None
-) -> dict[tuple[int, str], Geometry]:
+def _by_layer(source: Source, material: Material, layers: Sequence[int] | None) -> dict[tuple[int, str], Geometry]:
     found = {}
     for layer, vectors_WD in _vectors(source, material, layers):
         found[layer, ""] = measure(vectors_WD, material)
@@ -153,9 +150,7 @@ def _differences(measured: Sequence[Measured]) -> list[Score]:
             name = f"{one.name} - {other.name}"
             for place in one.layers.keys() & other.layers.keys():
                 for key, difference in _minus(one.layers[place], other.layers[place]):
-                    scores.append(
-                        difference.score(key, name, layer=place[0], variant=place[1], role="difference")
-                    )
+                    scores.append(difference.score(key, name, layer=place[0], variant=place[1], role="difference"))
             for variant in ("", ZSCORED):
                 for key, difference in _minus(one.layers[one.last, variant], other.layers[other.last, variant]):
                     shown = f"{LAST}, {variant}" if variant else LAST

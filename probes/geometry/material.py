@@ -52,9 +52,7 @@ class Material:
     """(R, V) the same of the words."""
 
     @classmethod
-    def of(
-        cls, sentences: Sequence[str], spans: Sequence[Sequence[Span]], *, min_uses: int, seed: int
-    ) -> "Material":
+    def of(cls, sentences: Sequence[str], spans: Sequence[Sequence[Span]], *, min_uses: int, seed: int) -> "Material":
         """Of words by sentence; sentences with fewer than two are left out.
 
         Raises:

@@ -78,14 +78,14 @@ def contributions(units_WD: Array, sizes: Integers, counts: Integers) -> Array:
         counts: (R, N) how often each sentence is drawn; copies of one sentence are not compared with each other.
 
     Returns:
-        (R, D) float64; a row's sum is the mean cosine.
+        (R, D) float64; a row's sum is the mean cosine. NaN where all that is drawn is one sentence.
     """
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     sums_ND = np.add.reduceat(units_WD, starts, axis=0)
     weights = counts.astype(np.float64)
     pairs = (weights @ sizes) ** 2 - weights**2 @ sizes.astype(np.float64) ** 2
     products: Array = (weights @ sums_ND) ** 2 - weights**2 @ sums_ND**2
-    return products / pairs[:, None]
+    return products / np.where(pairs == 0, np.nan, pairs)[:, None]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ TOLERANCE = 1e-6
 
 
 def standardised(train_WD: Vectors, *others_WD: Vectors) -> list[Vectors]:
-    """All of them with mean 0 and deviation 1 over the first in every dimension; one that is constant there becomes 0."""
+    """All scaled as the first gets mean 0 and deviation 1 in every dimension; one that is constant there becomes 0."""
     mean = train_WD.mean(axis=0, dtype=np.float64)
     deviation = train_WD.std(axis=0, dtype=np.float64)
     # A constant of float32 comes out with a deviation of some last digits.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probes.intervals import CONFIDENCE, Array, resample_counts
 from probes.linear.classifier import Integers
@@ -35,21 +36,27 @@ class Side:
     counts_RN: Integers
     """How often each resample draws each sentence."""
 
-    def mean(self, outcomes_W: Array, *, is_share: bool = False) -> Resampled:
+    def mean(
+        self, outcomes_W: Array, *, is_share: bool = False, chosen_W: NDArray[np.bool_] | None = None
+    ) -> Resampled:
         """Mean over words, resampled by sentence: words of one sentence come and go together.
 
         Args:
             is_share: outcomes are 0 or 1. Where all are alike no resample differs; the exact binomial bound of so many
                 sentences (Clopper & Pearson 1934) stands in then.
+            chosen_W: the words that count, at least one; None: all. Resamples without any of them are NaN.
         """
-        sums_N = np.bincount(self.owners_W, weights=outcomes_W, minlength=len(self.sentences))
-        sizes_N = np.bincount(self.owners_W, minlength=len(self.sentences))
-        value = float(outcomes_W.mean())
+        counted_W = np.ones(len(outcomes_W)) if chosen_W is None else chosen_W.astype(np.float64)
+        sums_N = np.bincount(self.owners_W, weights=counted_W * outcomes_W)
+        sizes_N = np.bincount(self.owners_W, weights=counted_W)
+        value = float(sums_N.sum() / sizes_N.sum())
+        sums_R, sizes_R = self.counts_RN @ sums_N, self.counts_RN @ sizes_N
+        draws = sums_R / np.where(sizes_R == 0, np.nan, sizes_R)
         bounds = None
         if is_share and value in (0.0, 1.0):
-            edge = ((1 - CONFIDENCE) / 2) ** (1 / len(self.sentences))
+            edge = ((1 - CONFIDENCE) / 2) ** (1 / np.count_nonzero(sizes_N))
             bounds = (edge, 1.0) if value else (0.0, 1 - edge)
-        return Resampled(value, (self.counts_RN @ sums_N) / (self.counts_RN @ sizes_N), len(outcomes_W), bounds)
+        return Resampled(value, draws, int(sizes_N.sum()), bounds)
 
 
 @dataclass(frozen=True)
@@ -84,19 +91,20 @@ class Design:
                 f"all training words have one label, {labels[0]!r}; expected at least 2 to tell apart. Check --column."
             )
         rng = np.random.default_rng(seed)
-        kept = [kept[i] for i in rng.permutation(len(kept))]
+        kept, tests = [kept[i] for i in rng.permutation(len(kept))], list(test)
         numbers = {label: number for number, label in enumerate(labels)}
         drawn = np.array([numbers[label] for one in kept for label in one.labels])
-        types = sorted({word for one in (*kept, *test) for word in _types(one)})
+        types = sorted({word for one in (*kept, *tests) for word in _types(one)})
         control = dict(zip(types, rng.choice(drawn, len(types)).tolist(), strict=True))
         return cls(
-            labels, _side(kept, numbers, control, rng), _side(test, numbers, control, rng), len(train) - len(kept)
+            labels, _side(kept, numbers, control, rng), _side(tests, numbers, control, rng), len(train) - len(kept)
         )
 
     def majority(self) -> Array:
         """(test words,) 1.0 where the commonest label of the training words is right."""
         commonest = int(np.bincount(self.train.labels_W).argmax())
-        return (self.test.labels_W == commonest).astype(np.float64)
+        hits_W: Array = (self.test.labels_W == commonest).astype(np.float64)
+        return hits_W
 
     def by_type(self) -> Array:
         """(test words,) 1.0 where the label that the word itself has most often in training is right; a word that is
@@ -106,7 +114,8 @@ class Design:
             seen[word][label] += 1
         commonest = int(np.bincount(self.train.labels_W).argmax())
         guesses = [seen[word].most_common(1)[0][0] if word in seen else commonest for word in self.test.words_W]
-        return (self.test.labels_W == np.array(guesses)).astype(np.float64)
+        hits_W: Array = (self.test.labels_W == np.array(guesses)).astype(np.float64)
+        return hits_W
 
     def seen(self) -> float:
         """Share of the test words whose type is among the training words."""
@@ -117,7 +126,7 @@ class Design:
 def split(
     sentences: Sequence[LabelledSentence], *, share: float, seed: int
 ) -> tuple[list[LabelledSentence], list[LabelledSentence]]:
-    """Training and test part: that share of the different texts is tested on, at least one; equal texts stay together."""
+    """Training part, and that share of the different texts (at least one) to test on; equal texts stay together."""
     texts = sorted({one.text for one in sentences})
     rng = np.random.default_rng(seed)
     tested = {texts[i] for i in rng.permutation(len(texts))[: max(1, round(share * len(texts)))]}

@@ -117,9 +117,7 @@ def examine(
     )  # fmt: skip
 
 
-def _design(
-    train: Path, test: Path | None, column: str | None, *, most: int, share: float, seed: int
-) -> Design:
+def _design(train: Path, test: Path | None, column: str | None, *, most: int, share: float, seed: int) -> Design:
     designs.check_most(most)
     sentences = read_labelled_words(train, column=column)
     if test is None or designs.same_file(train, test):
@@ -165,9 +163,7 @@ def _by_layer(source: Source, design: Design, inquiry: Inquiry, *, name: str, ro
     if len(numbers) > 1:
         # One penalty for the mixture: the strongest that any of its layers was best with.
         strength = max(layer.strength for layer in layers.values())
-        gravity = measure_gravity(
-            train_KWD, test_KWD, design, layers=numbers, strength=strength, seed=inquiry.seed
-        )
+        gravity = measure_gravity(train_KWD, test_KWD, design, layers=numbers, strength=strength, seed=inquiry.seed)
     return Probed(name, role, base, layers, gravity)
 
 
@@ -230,20 +226,9 @@ def _recalls(one: Probed, number: int | None, layer: Layer, design: Design) -> I
     for index, label in enumerate(design.labels):
         chosen = test.labels_W == index
         if chosen.any():
-            hits_W = (layer.predicted_W == index)[chosen].astype(np.float64)
-            yield _mean_of(test, chosen, hits_W).score(
-                "accuracy", one.name, layer=number, group=label, role=one.role
-            )
-
-
-def _mean_of(side: Side, chosen: np.ndarray, hits_W: np.ndarray) -> Resampled:
-    """Mean over some of the words; resamples without any of them are left out."""
-    owners = np.unique(side.owners_W[chosen], return_inverse=True)[1]
-    kept = np.unique(side.owners_W[chosen])
-    part = Side([side.sentences[i] for i in kept], [], np.empty(0), np.empty(0), owners, side.counts_RN[:, kept])
-    has_any = part.counts_RN.sum(axis=1) > 0
-    part = Side(part.sentences, [], np.empty(0), np.empty(0), owners, part.counts_RN[has_any])
-    return part.mean(hits_W, is_share=True)
+            hits_W = (layer.predicted_W == index).astype(np.float64)
+            recall = test.mean(hits_W, is_share=True, chosen_W=chosen)
+            yield recall.score("accuracy", one.name, layer=number, group=label, role=one.role)
 
 
 def _differences(probed: Sequence[Probed], guesses: dict[str, Resampled]) -> Iterator[Score]:
@@ -281,7 +266,9 @@ def _mixtures(probed: Sequence[Probed]) -> list[Table]:
     if not rows:
         return []
     caption = "Weights of the layers in a mixture that is trained together with its classifier."
-    return [Table(name="mixture", title="Share of each layer", columns=["of", "layer", "share"], rows=rows, caption=caption)]
+    return [
+        Table(name="mixture", title="Share of each layer", columns=["of", "layer", "share"], rows=rows, caption=caption)
+    ]
 
 
 def _confusion(one: Probed, design: Design) -> Table:

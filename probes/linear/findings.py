@@ -25,17 +25,17 @@ NOTES = [
     " of one layer and tested on words of other sentences; no sentence is on both sides. The penalty is chosen on the"
     " training words alone, by the same rule in every layer, model and baseline. A label that no training word has is"
     " counted as wrong.",
-    "Control task (Hewitt & Liang 2019): every word type (in lower case) has one label, drawn at random from the labels"
+    "Control task (Hewitt & Liang 2019): every word type (in lower case) has one label, drawn at random from those"
     " of the training words. What accuracy there is on it is the classifier remembering words; selectivity is the"
-    " accuracy minus that. It depends on how many test words are seen in training, so compare it within one table only.",
-    "Online code (Voita & Titov 2020): the training labels are sent block by block, each coded with a classifier trained"
+    " accuracy minus that. It depends on how many test words are seen in training: compare it within one table only.",
+    "Online code (Voita & Titov 2020): the training labels are sent block by block, each coded by a classifier trained"
     " on the blocks before it; bits for all, for each word, and the uniform code (log2 of the number of labels a word)"
     " over it. A probe that learns from few words has a short code. It depends on the order of the sentences, which is"
     " drawn once.",
     "Static vector: the word's row in the table of input embeddings, before position or context. Random weights: the"
     " same architecture and tokenizer, drawn once, never trained. Commonest label of the word: what the word itself has"
     " most often in training, without any vector. All three can win.",
-    "Centre of gravity (Tenney et al. 2019): mean layer under the weights of a mixture of all layers that is trained with"
+    "Centre of gravity (Tenney et al. 2019): mean layer under the weights of a mixture of all layers, trained with"
     " its classifier; neighbouring layers are alike and share weight, so it says where a label is easiest to read, not"
     " where it arises, and a centre in the middle may stand for weights that are even. Expected layer of the gains:"
     " mean layer weighed by what each adds to the accuracy of those below; given only where they add anything for"
@@ -43,8 +43,8 @@ NOTES = [
     "The layer of the shortest code is picked by the training words, so its accuracy on the test words is not"
     " flattered; the highest of a curve over layers would be.",
     "Intervals are 95 % bootstrap intervals over sentences (words of one sentence come and go together): test sentences"
-    " for accuracy and selectivity, with the classifiers as they are; training sentences for code lengths, with the order"
-    " as it is; and for the centre of gravity 20 mixtures trained on resampled training sentences (Student's t). They do"
+    " for accuracy and selectivity, with the classifiers as they are; training sentences for code lengths, with their"
+    " order as it is; and for the centre of gravity 20 mixtures of resampled training sentences (Student's t). They do"
     " not cover other draws of the training words, of the control task, of the random weights, or other kinds of text.",
 ]
 

@@ -110,8 +110,8 @@ def _number(path: Path, column: str | None, first: Sequence[str], usual: int) ->
     place = usual if column is None else int(column) - 1 if column.isdecimal() else -1
     if not 0 <= place < len(first):
         raise ProbeError(
-            f"{path}: has no column {column or usual + 1}: its first line has {len(first)} ({', '.join(first[:6])}), and"
-            " is no header of that name. Name the label's column by its number, counted from 1: --column."
+            f"{path}: has no column {column or usual + 1}: its first line has {len(first)} ({', '.join(first[:6])}),"
+            " and is no header of that name. Name the label's column by its number, counted from 1: --column."
         )
     return place
 

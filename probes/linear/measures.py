@@ -3,6 +3,7 @@
 # K layers, W words, D hidden size
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from probes.linear.online_code import block_ends, code_online
 from probes.resampled import Resampled
 from probes.source import Vectors
 
-MOST_MIXED = 3000
+MOST_MIXED = 2000
 """Training words of a mixture of layers, all layers of which are held at once."""
 NUM_REFITS = 20
 """Resamples of the training sentences that a mixture is trained anew on."""
@@ -95,9 +96,7 @@ def measure_gravity(
     centres = []
     for _ in range(NUM_REFITS):
         times_N = rng.multinomial(num_sentences, np.full(num_sentences, 1 / num_sentences))
-        again = fit_mixture(
-            train_KWD, labels_W, num_labels=num_labels, strength=strength, times_W=times_N[owners_W], start=whole
-        )
+        again = fit_mixture(train_KWD, labels_W, num_labels=num_labels, strength=strength, times_W=times_N[owners_W])
         centres.append(float(places @ again.shares_K))
     centre, spread = float(places @ whole.shares_K), STUDENT * float(np.std(centres, ddof=1))
     bounds = (max(centre - spread, places[0]), min(centre + spread, places[-1]))
@@ -118,7 +117,7 @@ def _expected_layer(accuracies: list[Resampled], places: Array) -> Resampled | N
     gained = accuracies[-1] - accuracies[0]
     if gained.interval()[0] <= 0:
         return None
-    gains = [above - below for below, above in zip(accuracies, accuracies[1:], strict=False)]
+    gains = [above - below for below, above in pairwise(accuracies)]
     value = sum(place * gain.value for place, gain in zip(places[1:], gains, strict=True)) / gained.value
     drawn = sum(place * gain.draws for place, gain in zip(places[1:], gains, strict=True)) / gained.draws
     return Resampled(float(value), np.asarray(drawn, dtype=np.float64), gained.n)
@@ -127,4 +126,4 @@ def _expected_layer(accuracies: list[Resampled], places: Array) -> Resampled | N
 def _whole_sentences(owners_W: Integers, most: int) -> int:
     """How many words the first sentences have that have at most that many together, at least two sentences."""
     ends = np.append(np.flatnonzero(np.diff(owners_W)) + 1, len(owners_W))
-    return int(ends[max(1, np.searchsorted(ends, most, side="right") - 1)])
+    return int(ends[max(1, int(np.searchsorted(ends, most, side="right")) - 1)])

@@ -2,7 +2,8 @@
 
 The mixture is sum_k softmax(a)_k x_k over the layers, a trained together with the classifier. Differs from the paper:
 every dimension of every layer is standardised first, so that a layer of longer vectors weighs no more; the classifier
-is linear.
+is linear; and a weak penalty draws a to 0, without which a mixture may run off to a single layer, where its gradient is
+0 and it stays whatever the words say.
 """
 
 # K layers, W words, D hidden size, C labels
@@ -15,6 +16,9 @@ import numpy as np
 from probes.intervals import Array
 from probes.linear.classifier import BIAS_STRENGTH, MOST_ITERATIONS, TOLERANCE, Integers, log_softmax
 from probes.source import Vectors
+
+MIXING_STRENGTH = 1.0
+"""Of the L2 penalty on a (half its sum of squares, to which the loss of every word is added)."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,12 @@ def fit_mixture(
     num_labels: int,
     strength: float,
     times_W: Integers | None = None,
-    start: Mixture | None = None,
 ) -> Mixture:
     """Train a mixture and its classifier by the same objective as probes.linear.classifier.fit.
 
     Args:
         vectors_KWD: standardised in each layer.
         times_W: how often each word counts; None: once.
-        start: where to begin; None: all layers alike and a classifier of zeros.
     """
     from scipy.optimize import minimize
 
@@ -64,6 +66,7 @@ def fit_mixture(
         mixed_WD = _mixed(vectors_KWD, shares)
         logs = log_softmax((mixed_WD @ weights[:-1].astype(np.float32)).astype(np.float64) + weights[-1])
         loss = -(times * logs[rows, labels_W]).sum() + 0.5 * (penalty * weights**2).sum()
+        loss += 0.5 * MIXING_STRENGTH * (parameters[:num_layers] ** 2).sum()
         slope_WC = np.exp(logs)
         slope_WC[rows, labels_W] -= 1
         slope_WC *= times[:, None]
@@ -71,10 +74,11 @@ def fit_mixture(
         gradient[:-1] += mixed_WD.T @ slope_WC.astype(np.float32)
         gradient[-1] += slope_WC.sum(axis=0)
         by_share = flat_KX @ (slope_WC.astype(np.float32) @ weights[:-1].T.astype(np.float32)).ravel()
-        by_mixing = shares * (by_share - shares @ by_share)
+        by_mixing = shares * (by_share - shares @ by_share) + MIXING_STRENGTH * parameters[:num_layers]
         return loss / num_words, np.concatenate([by_mixing, gradient.ravel()]) / num_words
 
-    begin = np.zeros(num_layers + (size + 1) * num_labels) if start is None else start.parameters
+    # The objective is not convex, so every mixture begins alike: all layers weigh the same, the classifier is 0.
+    begin = np.zeros(num_layers + (size + 1) * num_labels)
     options: dict[str, Any] = {"maxiter": MOST_ITERATIONS, "ftol": TOLERANCE, "gtol": 1e-5}
     found = minimize(objective, begin, jac=True, method="L-BFGS-B", options=options)
     return Mixture(_softmax(found.x[:num_layers]), found.x)

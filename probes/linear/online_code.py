@@ -9,6 +9,7 @@ coded the blocks before it best (at first the greatest), so that nobody has to k
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -54,13 +55,11 @@ def code_online(vectors_WD: Vectors, labels_W: Integers, ends: Sequence[int], *,
     spent_S = np.zeros(len(STRENGTHS))
     last_S = np.zeros(len(STRENGTHS))
     best = 0
-    for begin, end in zip(ends, ends[1:], strict=False):
+    for begin, end in pairwise(ends):
         coded_SW = np.empty((len(STRENGTHS), end - begin))
         weights = None
         for s, strength in enumerate(STRENGTHS):
-            weights = fit(
-                vectors_WD[:begin], labels_W[:begin], num_labels=num_labels, strength=strength, start=weights
-            )
+            weights = fit(vectors_WD[:begin], labels_W[:begin], num_labels=num_labels, strength=strength, start=weights)
             logs = log_probabilities(vectors_WD[begin:end], weights)
             coded_SW[s] = -logs[np.arange(end - begin), labels_W[begin:end]] / np.log(2)
         bits_W[begin:end] = coded_SW[best]

@@ -34,9 +34,7 @@ def draw(scores: Sequence[Score], probed: Sequence["Probed"], *, design: Design,
             levels.append(Level("uniform code", float(np.log2(len(design.labels)))))
         file, title = f"linear.{measure}.png", MEASURES[measure].title
         curves = [_curve(name, [score for score in layered if score.model == name]) for name in names]
-        draw_curves(
-            out / file, curves, title=title, x_label="layer", y_label=y_label, levels=levels, whole_x=True
-        )
+        draw_curves(out / file, curves, title=title, x_label="layer", y_label=y_label, levels=levels, whole_x=True)
         pictures.append(Picture(file=file, caption=f"{title}; bands are 95 % intervals.", kind="curve"))
     return [*pictures, _mixture(probed, out)]
 
