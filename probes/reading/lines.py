@@ -2,6 +2,7 @@
 
 import difflib
 import gzip
+import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -128,3 +129,15 @@ def _check_header(path: Path, header: list[str], columns: Columns) -> None:
             f"{path}:1: {'; '.join(problems)}. Expected a header of tab-separated columns:"
             f" {', '.join(columns.required)}, and optionally {', '.join(columns.optional)}. Correct the first line."
         )
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 of a file, or of the names and contents of all text files of a folder and of the folders in it."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted([*path.glob("*.txt"), *path.glob("*/*.txt")]):
+            digest.update(f"{file.relative_to(path).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    else:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
