@@ -3,12 +3,13 @@
 To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
-from probes import geometry, linear, mapping, senses
+from probes import geometry, linear, mapping, senses, wic
 from probes.probe import Probe
 from probes.probe_error import ProbeError
 
 PROBES: dict[str, Probe] = {
     "senses": senses.PROBE,
+    "wic": wic.PROBE,
     "geometry": geometry.PROBE,
     "linear": linear.PROBE,
     "map": mapping.PROBE,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.probe import ProbeError
+from probes.probe_error import ProbeError
 from probes.usages import BUILT_IN, read_usages
 from tests.probe_models import table, write_table
 
