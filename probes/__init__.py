@@ -3,9 +3,10 @@
 To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
+from probes.minimal_pairs import PROBE as MINIMAL_PAIRS
 from probes.probe import Probe
 from probes.probe_error import ProbeError
 
-PROBES: dict[str, Probe] = {}
+PROBES: dict[str, Probe] = {"minimal_pairs": MINIMAL_PAIRS}
 
 __all__ = ["PROBES", "Probe", "ProbeError"]
