@@ -3,7 +3,7 @@
 To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
-from probes import geometry, linear, mapping, senses, wic
+from probes import geometry, linear, mapping, minimal_pairs, senses, wic
 from probes.probe import Probe
 from probes.probe_error import ProbeError
 
@@ -12,6 +12,7 @@ PROBES: dict[str, Probe] = {
     "wic": wic.PROBE,
     "geometry": geometry.PROBE,
     "linear": linear.PROBE,
+    "minimal_pairs": minimal_pairs.PROBE,
     "map": mapping.PROBE,
 }
 

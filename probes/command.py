@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn, get_args
 
-from probes.embedders import Pieces, Precision
+from probes.embedders import Pieces
 from probes.models import default_out, models_of
+from probes.networks import Precision
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
 from probes.results import Results, write_results

@@ -17,6 +17,10 @@ MOST_LAYERS = 1000
 """More than any encoder has; transformers would go on making them for hours."""
 
 
+class MissingWeights(ProbeError):
+    """A folder's weights do not fill the network that it was to be read as: the rest would be random."""
+
+
 def load_model(path: str | Path, auto_class: str = "AutoModel") -> tuple[Any, Any]:
     """The trained network of a transformers folder (or hub id) in float32, set to evaluation, and its fast tokenizer.
 
@@ -25,7 +29,8 @@ def load_model(path: str | Path, auto_class: str = "AutoModel") -> tuple[Any, An
         auto_class: as whose network it is read: AutoModel (the encoder), AutoModelForMaskedLM.
 
     Raises:
-        ProbeError: no such folder, no model in it, no safetensors, or weights that do not fill the network.
+        MissingWeights: weights that do not fill the network.
+        ProbeError: no such folder, no model in it, no safetensors.
     """
     import torch
     import transformers
@@ -40,7 +45,7 @@ def load_model(path: str | Path, auto_class: str = "AutoModel") -> tuple[Any, An
     # Only a pooler may be missing: nothing here comes from it. Anything else would be random without a word.
     missing = sorted(key for key in info["missing_keys"] if "pooler." not in key)
     if missing:
-        raise ProbeError(
+        raise MissingWeights(
             f"{path}: its weights lack {len(missing)} of the tensors of a {type(model).__name__}"
             f" ({', '.join(missing[:3])} ...), so these would be random. Expected the weights of all of it. Name a"
             " model that was trained with them, or save it again with save_pretrained."
@@ -49,17 +54,17 @@ def load_model(path: str | Path, auto_class: str = "AutoModel") -> tuple[Any, An
     return model.eval(), tokenizer
 
 
-def random_model(path: str | Path, seed: int) -> tuple[Any, Any]:
-    """The same encoder with newly drawn weights, and its tokenizer; torch's own generator is left as it was."""
+def random_model(path: str | Path, seed: int, auto_class: str = "AutoModel") -> tuple[Any, Any]:
+    """The same network with newly drawn weights, and its tokenizer; torch's own generator is left as it was."""
     import torch
-    from transformers import AutoConfig, AutoModel
+    import transformers
 
     folder = transformer_folder(path)
     with explained(path), quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _check_files(Path(folder))
-        config = AutoConfig.from_pretrained(folder, **_local(folder))
-        model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, **_local(folder))
+        model = getattr(transformers, auto_class).from_config(config, dtype=torch.float32, trust_remote_code=False)
         tokenizer = _tokenizer(folder)
     _check_tokenizer(path, model, tokenizer)
     return model.eval(), tokenizer

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from probes.embedders import Embedder, Pieces, Precision
+from probes.embedders import Embedder, Pieces
+from probes.networks import Precision
 from probes.results import ModelCard
 from probes.source import Source
 from probes.word_vectors import WordVectors, is_word_vectors

@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from probes.embedders import Embedder
-from probes.probe import ProbeError
+from probes.probe_error import ProbeError
 from probes.usages import read_usages
 from tests.probe_models import MOST_TOKENS, save_model, table, write_table
 
