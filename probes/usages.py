@@ -9,15 +9,11 @@ or test). Folders of CoarseWSD-20 and tables of WordNet's examples are read as w
 from dataclasses import dataclass
 from pathlib import Path
 
-<<<<<<< HEAD
-from probes.probe_error import ProbeError
-=======
 from probes.reading.coarsewsd import read_coarsewsd
 from probes.reading.lines import read_header
 from probes.reading.usage import Usage, in_order
 from probes.reading.usage_table import COLUMNS, read_usage_table
 from probes.reading.wordnet_examples import read_wordnet_examples
->>>>>>> 8d77430ccf5f685580bd879ab1416dd1dae695a1
 
 BUILT_IN = Path(__file__).with_name("senses.tsv")
 
