@@ -9,6 +9,7 @@ from pathlib import Path
 from probes import PROBES, ProbeError
 from probes.command import conduct
 from probes.report import write_page
+from probes.terminal import print_results
 
 USER_ERROR = 2
 """Exit status for a mistake of the user's."""
@@ -52,7 +53,7 @@ def _probe(name: str, arguments: list[str]) -> None:
             f"got the probe {name!r}, expected one of: {', '.join(known)}. {hint}python -m probes lists them."
         )
     done = conduct(name, PROBES[name], arguments)
-    print("\n".join([*done.results.answer, f"Results: {done.path}, with its tables and pictures beside it."]))
+    print_results(done.results, done.path)
 
 
 def _report(arguments: list[str]) -> None:

@@ -100,5 +100,5 @@ def test_anything_else_is_refused_with_its_place(tmp_path: Path, content: str, g
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProbeError, match="none.json: No such file"):
+    with pytest.raises(ProbeError, match=r"none\.json: No such file"):
         read_results(tmp_path / "none.json")

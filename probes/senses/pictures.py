@@ -17,10 +17,9 @@ from probes.figures import (
     draw_curves,
     draw_heatmaps,
     draw_projections,
-    project_pca,
-    project_tsne,
     shorten_around,
 )
+from probes.projections import project_pca, project_tsne
 from probes.results import Map, Picture, Point, Score
 from probes.senses.design import Design, WordDesign
 from probes.senses.measures import ACCURACY, ARI, GAP, MEASURES, PAIR_AUC, cosine_matrix, shots_measure, z_scored
