@@ -40,7 +40,7 @@ from pretrain.loop import Loop
 from pretrain.recipe import Recipe
 from probes.__main__ import main as probes_main
 from probes.embedders import Embedder
-from probes.probe import ProbeError
+from probes.probe_error import ProbeError
 from probes.report import write_report
 from tests.small_encoders import small_encoder
 from tokenization.vocabulary import Vocabulary, VocabularyError, load_tokenizer

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from benchmarks.head_to_head.budgets import FLOPS, TITLES, WALL_CLOCK, flops_per_step
 from benchmarks.head_to_head.comparison import Comparison
+from benchmarks.head_to_head.files import write_json
 from benchmarks.head_to_head.labelled import LabelledError, read_labelled
 from benchmarks.head_to_head.measures import Measures
 from benchmarks.head_to_head.pictures import draw
@@ -34,7 +35,9 @@ from benchmarks.head_to_head.results import results_of
 from benchmarks.head_to_head.runs import RunError, Side
 from benchmarks.head_to_head.tables import to_markdown
 from pretrain.recipe import RecipeError, read_recipe
-from probes.probe import ProbeError, versions, write_json, write_text
+from probes.command import versions
+from probes.probe_error import ProbeError
+from probes.results import write_text
 
 _MISTAKE = 2
 _NAME = "head_to_head"

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.head_to_head.budgets import FLOPS, WALL_CLOCK, equal_steps
+from benchmarks.head_to_head.files import write_json
 from benchmarks.head_to_head.measures import Figures, Measures
 from benchmarks.head_to_head.runs import (
     Plan,
@@ -19,7 +20,6 @@ from benchmarks.head_to_head.runs import (
     seconds_per_step,
     trained,
 )
-from probes.probe import write_json
 
 _CALIBRATION_SECONDS = (5.0, 60.0)  # at least, at most; between them a twentieth of the budget
 

@@ -3,13 +3,18 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+
+import numpy as np
 
 from benchmarks.head_to_head.labelled import LabelledSet
 from benchmarks.head_to_head.linear_probe import probe_bag_of_words, probe_model
 from probes.embedders import Embedder
-from probes.probe import model_folder
-from probes.sense_words import MAJORITY
-from probes.senses import Design, best_index, guesses, score
+from probes.models import model_folder
+from probes.senses.design import Design
+from probes.senses.measures import cosines_by_word, rows_of
+from probes.senses.neighbours import nearest
+from probes.source import Vectors
 from probes.usages import BUILT_IN, read_usages
 
 MEASURES = {
@@ -18,7 +23,7 @@ MEASURES = {
     "linear_last": "linear probe, last layer",
     "linear_chosen": "linear probe, chosen layer",
 }
-"""Shares: of sentences whose nearest neighbour has the same sense (probes/senses.py), of test rows classified right."""
+"""Shares: of sentences whose nearest neighbour has the same sense (the senses probe), of test rows classified right."""
 
 _VERSION = 1  # raised when the measures change, so that figures that were kept are measured anew
 _SEED = 0  # of random weights
@@ -47,34 +52,39 @@ class Measures:
 
     def of(self, folder: Path) -> Figures:
         """Measure a transformers folder, a run or a checkpoint."""
-        return self._of(Embedder.from_folder(model_folder(folder)))
+        return self._of(Embedder.from_folder(model_folder(str(folder))))
 
     def of_random_weights(self, folder: Path) -> Figures:
         """The same of the folder's architecture and tokenizer, never trained."""
-        return self._of(Embedder.random(model_folder(folder), _SEED))
+        return self._of(Embedder.random(model_folder(str(folder)), _SEED))
 
     def of_references(self) -> dict[str, Figures]:
         """What looks at no encoder: bags of words, and always the commonest sense of a word."""
         bag_of_words = probe_bag_of_words(self.labelled)
-        majority = float((guesses(self.design)[MAJORITY]["accuracy"] @ self.design.weights(None))[0])
+        majority = fmean(np.bincount(word.labels).max() / word.n for word in self.design.words)
         return {
             "bag of words, TF-IDF": {"linear_last": bag_of_words, "linear_chosen": bag_of_words},
             "majority sense": {"senses_last": majority, "senses_best": majority},
         }
 
     def _of(self, embedder: Embedder) -> Figures:
-        usages = self.design.usages
-        accuracy_KN = score(embedder.embed([u.sentence for u in usages], [u.span for u in usages]), self.design)[
-            "accuracy"
-        ]
-        by_layer = accuracy_KN @ self.design.weights(None)
-        best = best_index(accuracy_KN, self.design)
+        vectors_KND = embedder.embed(self.design.sentences, self.design.spans)
+        by_layer = [self._senses(vectors_KND, layer) for layer in range(len(vectors_KND))]
+        best = int(np.argmax(by_layer))
         linear = probe_model(embedder, self.labelled, max_tokens=self.max_tokens)
         return {
-            "senses_last": float(by_layer[-1]),
-            "senses_best": float(by_layer[best]),
+            "senses_last": by_layer[-1],
+            "senses_best": by_layer[best],
             "senses_best_layer": best,
             "linear_last": linear.last,
             "linear_chosen": linear.chosen,
             "linear_chosen_layer": linear.chosen_layer,
         }
+
+    def _senses(self, vectors_KND: Vectors, layer: int) -> float:
+        """Share of the nearest neighbours with the same sense, each word counting the same."""
+        cosines = cosines_by_word(rows_of(vectors_KND), self.design, layer_index=layer)
+        found = [
+            nearest(one, word.labels, word.comparable) for one, word in zip(cosines, self.design.words, strict=True)
+        ]
+        return fmean(float(one.outcome.mean()) for one in found)
