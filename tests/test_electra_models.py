@@ -440,7 +440,7 @@ def test_a_run_is_probed_and_reported(
     (tmp_path / "words.tsv").write_text("\n".join(["word\tsentence\tsense", *rows]) + "\n")
     assert probes_main(["senses", str(run), "--sentences", str(tmp_path / "words.tsv"), "--layers", "0,2"]) == 0
     results = json.loads((run / "probes" / "senses.json").read_text(encoding="utf-8"))
-    assert results["models"][0]["layers"] == [0, 2]
+    assert {score["layer"] for score in results["scores"]} == {0, 2, None}
     assert probes_main(["report", str(run)]) == 0
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "discriminator" in page and "generator" in page
