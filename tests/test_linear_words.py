@@ -67,6 +67,10 @@ def test_a_number_sign_with_a_label_is_a_word(tmp_path: Path) -> None:
     assert read(tmp_path, "# a comment\n#\tSYM\n1\tNUM\n") == [("# 1", [("#", "SYM"), ("1", "NUM")])]
 
 
+def test_a_text_may_begin_with_the_word_sentence(tmp_path: Path) -> None:
+    assert read(tmp_path, "sentence\tNOUN\n1\tNUM\n") == [("sentence 1", [("sentence", "NOUN"), ("1", "NUM")])]
+
+
 def test_sentences_know_their_number_and_line(tmp_path: Path) -> None:
     path = tmp_path / "words"
     path.write_text("\na\tX\nb\tY\n\nc\t_\n\n\nd\tX\n", encoding="utf-8")
