@@ -245,7 +245,7 @@ MISTAKES = {
     "one sentence": (["--sentences", "one.txt"], "got 1 sentence.*expected at least 2"),
     "no sentence wanted": (["--most", "0"], "--most: got 0, expected at least 1"),
     "words compared with nothing": (["--min-uses", "1"], "--min-uses: got 1, expected at least 2"),
-    "no model": (["./nowhere"], "nowhere is not a folder"),
+    "no model": (["./no/such/folder"], "no/such/folder is not a folder"),
 }
 
 

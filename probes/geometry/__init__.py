@@ -14,7 +14,7 @@ from probes.probe import Inquiry, Probe
 from probes.results import Results
 
 MIN_USES = 5
-"""Of a word that self-similarity is taken over (paper: 'at least 5 unique contexts')."""
+"""Of a word that self-similarity is taken over, as in the paper."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

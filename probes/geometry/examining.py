@@ -148,7 +148,7 @@ def _differences(measured: Sequence[Measured]) -> list[Score]:
             if one.role != "model" or (other.role != "model" and other.base != one.name):
                 continue
             name = f"{one.name} - {other.name}"
-            for place in one.layers.keys() & other.layers.keys():
+            for place in (place for place in one.layers if place in other.layers):
                 for key, difference in _minus(one.layers[place], other.layers[place]):
                     scores.append(difference.score(key, name, layer=place[0], variant=place[1], role="difference"))
             for variant in ("", ZSCORED):
@@ -159,7 +159,7 @@ def _differences(measured: Sequence[Measured]) -> list[Score]:
 
 
 def _minus(one: Geometry, other: Geometry) -> Iterator[tuple[str, Resampled]]:
-    for key in one.figures.keys() & other.figures.keys():
+    for key in (key for key in one.figures if key in other.figures):
         yield key, one.figures[key] - other.figures[key]
 
 

@@ -49,7 +49,8 @@ NOTES = [
     "A word's cosine to the mean of its sentence is high by construction, as the mean holds the word: so even vectors"
     " that point anywhere at all have an adjusted intra-sentence similarity well above 0. The same sentences with all"
     " words shuffled among them are the fair baseline; what exceeds it is due to standing in one sentence (or to"
-    " topic).",
+    " topic). It is a little below 0 where vectors hold the place in the sentence and nothing else of it: words of one"
+    " sentence stand in different places, shuffled ones may share theirs.",
     "The variance of a word in one direction is the square of the greatest singular value of its vectors over the sum"
     " of squares, without centring: it counts the word's mean as well. Its baseline is as many random words.",
     "Contribution of a dimension: its part of the mean cosine of random pairs (Timkey & van Schijndel 2021). The top"

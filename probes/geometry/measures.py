@@ -1,4 +1,4 @@
-"""The measures of Ethayarajh (2019), section 3, and of Timkey & van Schijndel (2021), section 3, of one layer.
+"""The measures of Ethayarajh (2019), definitions 1 to 3, and of Timkey & van Schijndel (2021), of one layer.
 
 Differs from the papers: random pairs are all pairs of words of different sentences, not a sample of a thousand; the
 cosine of a word to the mean of its sentence is high by construction, since the mean holds the word itself, so beside

@@ -35,11 +35,11 @@ NOTES = [
     "Static vector: the word's row in the table of input embeddings, before position or context. Random weights: the"
     " same architecture and tokenizer, drawn once, never trained. Commonest label of the word: what the word itself has"
     " most often in training, without any vector. All three can win.",
-    "Centre of gravity (Tenney et al. 2019): mean layer under the weights of a mixture of all layers, trained with"
-    " its classifier; neighbouring layers are alike and share weight, so it says where a label is easiest to read, not"
-    " where it arises, and a centre in the middle may stand for weights that are even. Expected layer of the gains:"
-    " mean layer weighed by what each adds to the accuracy of those below; given only where they add anything for"
-    " certain; a layer that lowers the accuracy weighs below 0.",
+    "Centre of gravity (Tenney et al. 2019): mean layer under the weights of a mixture of all layers, trained with its"
+    " classifier. It says where a label is easiest to read, not where it arises. Neighbouring layers are alike: they"
+    " share the weight, or one of them takes it (the interval tells how firmly); and a centre in the middle may stand"
+    " for weights that are even. Expected layer of the gains: mean layer weighed by what each adds to the accuracy of"
+    " those below; given only where they add anything for certain; a layer that lowers the accuracy weighs below 0.",
     "The layer of the shortest code is picked by the training words, so its accuracy on the test words is not"
     " flattered; the highest of a curve over layers would be.",
     "Intervals are 95 % bootstrap intervals over sentences (words of one sentence come and go together): test sentences"

@@ -54,7 +54,8 @@ def read_labelled_words(path: Path, *, column: str | None = None) -> list[Labell
     first = next((cells for _, cells in lines if cells), None)
     if first is None:
         raise ProbeError(f"{path} is empty. Expected a word and its label a line. Add sentences to it.")
-    sentences = list(_table(path, lines, column) if "sentence" in first else _columns(path, lines, first, column))
+    is_table = "sentence" in first and bool({"label", "word", "start", column} & set(first))
+    sentences = list(_table(path, lines, column) if is_table else _columns(path, lines, first, column))
     labelled = [one for one in sentences if one.labels]
     if not labelled:
         raise ProbeError(f"{path}: got no label in {len(sentences)} sentences. Check --column.")

@@ -113,7 +113,7 @@ def measure_gravity(
 
 def _expected_layer(accuracies: list[Resampled], places: Array) -> Resampled | None:
     """Mean number of the layers, each weighed by what it adds to the accuracy of the layers below it (Tenney et al.
-    2019, equation 4); None where all layers together add nothing certain to the lowest one."""
+    2019, section 3); None where all layers together add nothing certain to the lowest one."""
     gained = accuracies[-1] - accuracies[0]
     if gained.interval()[0] <= 0:
         return None

@@ -17,7 +17,7 @@ from probes.intervals import Array
 from probes.linear.classifier import BIAS_STRENGTH, MOST_ITERATIONS, TOLERANCE, Integers, log_softmax
 from probes.source import Vectors
 
-MIXING_STRENGTH = 1.0
+MIXING_STRENGTH = 0.1
 """Of the L2 penalty on a (half its sum of squares, to which the loss of every word is added)."""
 
 

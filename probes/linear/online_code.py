@@ -1,4 +1,4 @@
-"""Online code of labels, given vectors (Voita & Titov 2020, section 2.2): how many bits tell them all.
+"""Online code of labels, given vectors (Voita & Titov 2020): how many bits tell them all.
 
 The labels are sent block by block; each block is coded with a classifier trained on all blocks before it, the first by
 the uniform code. Differs from the paper: a block ends with a sentence, and the classifier's penalty is the one that has
@@ -18,7 +18,7 @@ from probes.linear.classifier import STRENGTHS, Integers, fit, log_probabilities
 from probes.source import Vectors
 
 SHARES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
-"""Of the words, at which the blocks end (paper, section 3.1)."""
+"""Of the words, at which the blocks end, as in the paper."""
 
 
 @dataclass(frozen=True)
