@@ -3,11 +3,13 @@
 To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
+from probes.neighbors import PROBE as NEIGHBORS
 from probes.probe import Probe
 from probes.probe_error import ProbeError
 from probes.wic import PROBE as WIC
 
 PROBES: dict[str, Probe] = {
+    "neighbors": NEIGHBORS,
     "wic": WIC,
 }
 
