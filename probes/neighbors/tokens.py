@@ -63,7 +63,7 @@ def _row(source: WordVectors, word: str) -> int:
     row = source.row(word)
     if row is None:
         raise ProbeError(
-            f"{source.name}: it has no vector for {word!r}, expected a word that it knows. Name another, as it writes it."
+            f"{source.name}: it has no vector for {word!r}, expected a word that it knows. Name another one."
         )
     return row
 
