@@ -3,7 +3,7 @@
 To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
-from probes import geometry, linear, mapping, minimal_pairs, senses, wic
+from probes import classify, geometry, linear, mapping, minimal_pairs, neighbors, senses, static, wic
 from probes.probe import Probe
 from probes.probe_error import ProbeError
 
@@ -14,6 +14,9 @@ PROBES: dict[str, Probe] = {
     "linear": linear.PROBE,
     "minimal_pairs": minimal_pairs.PROBE,
     "map": mapping.PROBE,
+    "neighbors": neighbors.PROBE,
+    "static": static.PROBE,
+    "classify": classify.PROBE,
 }
 
 __all__ = ["PROBES", "Probe", "ProbeError"]

@@ -25,7 +25,7 @@ class Drawn:
 
     value: float
     draws_R: Array
-    """NaN where a resample has no value: it drew pairs of one label only."""
+    """NaN where a resample has no value: it drew pairs of one label only, or no two sentences of one pair."""
     num_sure: int
     """Independent trials behind it, for a bound where all of them went the same way."""
 
@@ -61,7 +61,8 @@ def judge(cosines_P: Array, design: Design) -> Judged:
     tested_T = cosines_P[design.test]
     threshold, train_accuracy = fit_threshold(cosines_P[design.train], same_train)
     right_T = ((tested_T >= threshold) == same_test).astype(np.float64)
-    draws_R = (design.counts_RT @ right_T) / design.counts_RT.sum(axis=1)
+    drawn_R = design.counts_RT.sum(axis=1).astype(np.float64)
+    draws_R = np.divide(design.counts_RT @ right_T, drawn_R, out=np.full(len(drawn_R), np.nan), where=drawn_R > 0)
     # Where all is right: trials that share nothing. A pair takes two sentences, a couple of a same and a different
     # pair takes four.
     num_pairs = design.num_units // 2 if design.unit == "sentences" else design.num_units
@@ -83,7 +84,7 @@ def fit_threshold(cosines: Array, is_same: NDArray[np.bool_]) -> tuple[float, fl
     """The threshold that is right most often, and its share of right answers: a pair is called the same from there on.
 
     Thresholds lie in the middle between neighbouring cosines, below all and above all; of those that are equally good
-    the one in the middle is taken.
+    the one in the middle is taken, the lower of two.
     """
     order = np.argsort(cosines, kind="stable")
     values, first = np.unique(cosines[order], return_index=True)

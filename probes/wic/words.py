@@ -74,8 +74,9 @@ def resampling(design: Design) -> str:
             f" {design.num_units} words, each with all its pairs.{covers}"
         )
     return (
-        f"Test pairs share sentences, so the intervals are 95 % bootstrap intervals over the {design.num_units} of them,"
-        f" drawn for each word by itself; a pair counts as often as the product of its two.{covers} The words are those at hand, too few to"
+        "Test pairs share sentences, so the intervals are 95 % bootstrap intervals over the"
+        f" {design.num_units} of them, drawn for each word by itself; a pair counts as often as the product of its"
+        f" two.{covers} The words are those at hand, too few to"
         " be resampled: nothing is said of others."
     )
 
