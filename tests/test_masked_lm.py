@@ -116,17 +116,17 @@ def test_what_predicts_no_masked_word_is_refused(tmp_path: Path) -> None:
         MaskedLM.from_folder(save_model(tmp_path / "bare"))
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("the 1.0 2.0\n")
-    with pytest.raises(ProbeError, match="holds word vectors, which predict no masked word"):
+    with pytest.raises(ProbeError, match=r"holds word vectors, which predict no masked word"):
         open_masked_lm(Model("vectors", str(vectors)))
     unmasked = save_masked_lm(tmp_path / "unmasked")
     save_model(tmp_path / "other")
     for file in (tmp_path / "other").glob("tokenizer*"):
         (unmasked / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(ProbeError, match="its tokenizer has no mask token, expected one"):
+    with pytest.raises(ProbeError, match=r"its tokenizer has no mask token, expected one"):
         MaskedLM.from_folder(unmasked)
     (tmp_path / "gpt").mkdir()
     (tmp_path / "gpt" / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(ProbeError, match="is a gpt2, which has no head of masked language modelling"):
+    with pytest.raises(ProbeError, match=r"is a gpt2, which has no head of masked language modelling"):
         MaskedLM.from_folder(tmp_path / "gpt")
 
 

@@ -213,9 +213,9 @@ def test_files_of_pairs_that_are_none_are_refused_with_every_line(tmp_path: Path
     assert "has 3 problems" in message and "line 1: sentence_bad is ''" in message
     assert "line 2: no JSON" in message and "line 3: got list" in message
     (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(ProbeError, match="holds no pairs, expected lines with sentence_good"):
+    with pytest.raises(ProbeError, match=r"holds no pairs, expected lines with sentence_good"):
         read_pairs(tmp_path / "empty.jsonl")
-    with pytest.raises(ProbeError, match="no such file or folder, expected a file of JSON lines"):
+    with pytest.raises(ProbeError, match=r"no such file or folder, expected a file of JSON lines"):
         read_pairs(tmp_path / "nowhere")
 
 
