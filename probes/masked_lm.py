@@ -177,14 +177,15 @@ class MaskedLM:
         """Whether the head may be run on single positions: tried on a short row, since any class may come."""
         import torch
 
-        model, ids = self.network.model, [self.mask_id] * 4
+        model, ids, tried = self.network.model, [self.mask_id, 5, 6, 7, 8, 9], [1, 3]
         if model.base_model is model:
             return False
-        inputs = self.network.padded([{key: ids if key == "input_ids" else [0] * 4 for key in self.network.keys}])
+        row = {key: ids if key == "input_ids" else [0] * len(ids) for key in self.network.keys}
+        inputs = self.network.padded([row])
         with torch.inference_mode():
-            whole = model(**inputs).logits[0, 1:3]
+            whole = model(**inputs).logits[0, tried]
             try:
-                alone = self._head(inputs, model.base_model(**inputs)[0][0, 1:3])
+                alone = self._head(inputs, model.base_model(**inputs)[0][0, tried])
             except Exception:  # a class that does more with its body's output than giving it to a head
                 return False
         return alone.shape == whole.shape and torch.allclose(alone, whole, rtol=0, atol=TOLERANCE)

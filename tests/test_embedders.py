@@ -10,10 +10,11 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
+from benchmarks.embedding import single_calls
 from probes.embedders import Embedder
+from probes.networks import PASS_TOKENS
 from probes.probe_error import ProbeError
-from probes.usages import read_usages
-from tests.probe_models import MOST_TOKENS, save_model, table, write_table
+from tests.probe_models import MOST_TOKENS, save_model, table
 
 KINDS = ("bert", "modernbert", "electra", "roberta")
 
@@ -29,10 +30,11 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[tuple[int, int]]]:
+def asked() -> tuple[list[str], list[tuple[int, int]]]:
     """Sentences of differing length with a word of one piece (bank) and one of several (bat)."""
-    usages = read_usages(write_table(tmp_path_factory.mktemp("table") / "t.tsv", table()))
-    return [u.sentence for u in usages], [u.span for u in usages]
+    begins = [sentence.index(word) for word, sentence, _ in table()]
+    spans = [(begin, begin + len(word)) for begin, (word, _, _) in zip(begins, table(), strict=True)]
+    return [sentence for _, sentence, _ in table()], spans
 
 
 def test_batches_equal_single_sentences(folder: Path, asked: tuple) -> None:
@@ -58,6 +60,77 @@ def test_a_vector_is_the_mean_over_the_pieces_that_transformers_gives(folder: Pa
     np.testing.assert_allclose(embedder.embed([sentence], [span])[:, 0], expected, rtol=0, atol=1e-5)
     rows = model.get_input_embeddings().weight[encoded["input_ids"][0, 3:6]].mean(0).detach().numpy()
     np.testing.assert_allclose(embedder.static([sentence], [span])[0], rows, rtol=0, atol=1e-6)
+
+
+def test_a_loop_of_single_sentence_calls_gives_the_same(folder: Path, asked: tuple) -> None:
+    embedder = Embedder.from_folder(folder)
+    found = embedder.embed(*asked)
+    np.testing.assert_allclose(found, single_calls(embedder, *asked), rtol=0, atol=1e-5)
+
+
+def test_the_first_piece_alone_is_what_first_means(folder: Path) -> None:
+    sentence = "so the bat is here"
+    first = Embedder.from_folder(folder, pieces="first")
+    np.testing.assert_allclose(first.embed([sentence], [(7, 10)]), first.embed([sentence], [(7, 8)]), rtol=0, atol=1e-6)
+    mean = Embedder.from_folder(folder)
+    assert np.abs(first.embed([sentence], [(7, 10)]) - mean.embed([sentence], [(7, 10)])).max() > 0.01
+    rows = first.input_embeddings()
+    np.testing.assert_array_equal(first.static([sentence], [(7, 10)])[0], rows[_id(first, "b")])
+
+
+def test_several_words_of_a_sentence_are_as_if_asked_one_by_one(folder: Path) -> None:
+    embedder = Embedder.from_folder(folder)
+    sentences = ["the bat is here", "so", "the bank number two is here"]
+    spans: list[list[tuple[int, int]]] = [[(11, 15), (4, 7)], [], [(0, 3), (4, 8), (16, 19)]]
+    found = embedder.embed_words(sentences, spans, layers=[0, 2])
+    assert [one.shape for one in found] == [(2, 2, 16), (2, 0, 16), (2, 3, 16)]
+    for sentence, words, together in zip(sentences, spans, found, strict=True):
+        for number, span in enumerate(words):
+            alone = embedder.embed([sentence], [span], layers=[0, 2])
+            np.testing.assert_allclose(together[:, [number]], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_a_text_is_the_mean_over_its_tokens_or_the_first(folder: Path, batch_size: int | None) -> None:
+    embedder = Embedder.from_folder(folder)
+    texts = ["the bank is here", "so " * 40, "bat"]
+    mean, num_cut = embedder.embed_texts(texts, layers=[2], batch_size=batch_size)
+    first, _ = embedder.embed_texts(texts, pooling="first", layers=[2], batch_size=batch_size)
+    assert num_cut == 1
+    for number, text in enumerate(texts):
+        inputs = embedder.tokenizer(text, return_tensors="pt", truncation=True, max_length=MOST_TOKENS)
+        with torch.no_grad():
+            hidden = embedder.model(**inputs, output_hidden_states=True).hidden_states[2][0].numpy()
+        np.testing.assert_allclose(mean[0, number], hidden.mean(0), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(first[0, number], hidden[0], rtol=0, atol=1e-5)
+
+
+def test_bfloat16_gives_float32_that_is_near(folder: Path, asked: tuple) -> None:
+    exact = Embedder.from_folder(folder).embed(*asked)
+    rough = Embedder.from_folder(folder, precision="bfloat16").embed(*asked)
+    assert rough.dtype == np.float32
+    assert np.abs(rough - exact).max() > 0
+    cosines = (rough * exact).sum(-1) / np.linalg.norm(rough, axis=-1) / np.linalg.norm(exact, axis=-1)
+    assert cosines.min() > 0.999
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+def test_batches_hold_each_sentence_once_in_order_of_length(bert: Path, batch_size: int | None) -> None:
+    lengths = [int(n) for n in np.random.default_rng(0).integers(1, 700, size=200)]
+    batches = list(Embedder.from_folder(bert).network.batches(lengths, batch_size))
+    flat = [number for batch in batches for number in batch]
+    assert sorted(flat) == list(range(200))
+    assert [lengths[number] for number in flat] == sorted(lengths)
+    if batch_size:
+        assert {len(batch) for batch in batches} <= {batch_size, 200 % batch_size}
+    else:
+        most = PASS_TOKENS["cpu"]
+        assert all(len(batch) * max(lengths[n] for n in batch) <= most for batch in batches if len(batch) > 1)
+        assert max(map(len, batches)) > 5
+
+
+def _id(embedder: Embedder, piece: str) -> int:
+    return int(embedder.tokenizer.convert_tokens_to_ids(piece))
 
 
 def test_layers_are_those_asked_for(bert: Path, asked: tuple) -> None:
@@ -98,7 +171,7 @@ def test_a_long_sentence_counts_if_its_word_is_read(folder: Path) -> None:
 
 def test_a_word_that_is_cut_off_is_refused_by_sentence_number(folder: Path) -> None:
     sentence = "so " * 40 + "bank"
-    with pytest.raises(ProbeError, match=rf"sentence 2 .*has 43 tokens.* the {MOST_TOKENS} that") as refusal:
+    with pytest.raises(ProbeError, match=rf"sentence 2 .*has more than {MOST_TOKENS} tokens.* the {MOST_TOKENS} that") as refusal:
         Embedder.from_folder(folder).embed(["the bank", sentence], [(4, 8), (120, 124)])
     assert "'bank' lies beyond" in str(refusal.value) and "Shorten the sentence" in str(refusal.value)
 
@@ -141,7 +214,7 @@ def test_weights_that_do_not_fill_the_encoder_are_refused(tmp_path: Path) -> Non
     folder = save_model(tmp_path / "deeper")
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**settings, "num_hidden_layers": 3}))
-    with pytest.raises(ProbeError, match=r"lack 16 of the encoder's tensors.*would be random.*Save the model again"):
+    with pytest.raises(ProbeError, match=r"lack 16 of the tensors of a BertModel.*would be random.*save it again"):
         Embedder.from_folder(folder)
 
 

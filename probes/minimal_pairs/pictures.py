@@ -15,6 +15,7 @@ def draw_paradigms(path: Path, scores: Sequence[Score], paradigms: Mapping[str, 
     """A row for each paradigm, grouped by field and ordered by the first model's accuracy; a mark with its interval for
     each model, and a line at chance."""
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     models = list(dict.fromkeys(score.model for score in scores if score.role == "model"))
     single = {(s.model, s.group): s for s in scores if s.variant == "paradigm"}
@@ -44,7 +45,7 @@ def draw_paradigms(path: Path, scores: Sequence[Score], paradigms: Mapping[str, 
     plot.grid(axis="x", color="#dddddd", linewidth=0.7)
     plot.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=min(4, len(models) + 1), frameon=False, fontsize=9)
-    for text in [*plot.get_yticklabels(), *figure.findobj(lambda artist: hasattr(artist, "set_parse_math"))]:
+    for text in figure.findobj(Text):
         text.set_parse_math(False)
     figure.savefig(path, format="png", dpi=DOTS_PER_INCH, facecolor="white")
     return Picture(

@@ -198,8 +198,8 @@ def _answer(scores: list[Score], models: list[Contestant], paradigms: Mapping[st
         above, below = sum(s.low > 0.5 for s in single), sum(s.high < 0.5 for s in single)
         said.append(
             f"{model.name} finds the accepted sentence more probable in {_percent(whole[model.name])} of the pairs"
-            f" (mean over {len(paradigms)} paradigms; chance is 50 %): in {above} paradigms clearly more often than chance,"
-            f" in {below} clearly less often."
+            f" (mean over {len(paradigms)} paradigms; chance is 50 %). The interval of {above} paradigms lies above"
+            f" chance, that of {below} below."
         )
     said += [
         f"{score.model}: {100 * score.value:+.1f} points [{100 * score.low:+.1f}, {100 * score.high:+.1f}]."

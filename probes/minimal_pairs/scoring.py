@@ -67,7 +67,7 @@ def score_sentences(
     found = lm.log_probabilities(questions, answers, batch_size=batch_size)
     unknown = np.asarray(answers) == lm.network.tokenizer.unk_token_id
     return Scored(
-        np.bincount(owners, weights=found, minlength=len(sentences)),
+        np.bincount(owners, weights=found, minlength=len(sentences)).astype(np.float64),
         np.bincount(owners, minlength=len(sentences)),
         np.bincount(owners, weights=unknown, minlength=len(sentences)).astype(np.int64),
     )
