@@ -8,6 +8,7 @@ else in lower case.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,27 @@ from probes.source import Pooling, Span, Vectors
 SUFFIXES = (".txt", ".vec", ".bin", ".gz")
 """Of files that are read as word vectors: text (with or without word2vec's first line) and word2vec's binary form."""
 
-_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+
+
+def fold(text: str) -> str:
+    """Lower case, and the apostrophe of a typewriter, as vectors are trained and looked up."""
+    return text.lower().replace("\u2019", "'")
 
 
 def is_word_vectors(path: Path) -> bool:
     """Whether a path names word vectors and not an encoder."""
     return path.is_file() and path.suffix in SUFFIXES
+
+
+@dataclass(frozen=True)
+class Subwords:
+    """The vectors of character n-grams, from which FastText makes the vector of a word that it never saw."""
+
+    table: Vectors
+    """(B, D) float32, a row for each bucket that n-grams are hashed to."""
+    shortest: int
+    longest: int
 
 
 class WordVectors:
@@ -32,7 +48,9 @@ class WordVectors:
     num_layers = 0
     model_type = "word vectors"
 
-    def __init__(self, words: Sequence[str], table: Vectors, *, name: str) -> None:
+    def __init__(
+        self, words: Sequence[str], table: Vectors, *, name: str, subwords: "Subwords | None" = None
+    ) -> None:
         """
         Args:
             words: V words.
@@ -43,6 +61,7 @@ class WordVectors:
         self.name = name
         self.words = list(words)
         self.table = table
+        self.subwords = subwords
         self._rows = {word: row for row, word in reversed(list(enumerate(words)))}
 
     @classmethod
@@ -63,6 +82,13 @@ class WordVectors:
                 f"{path}: {error}. Expected word vectors in the form of GloVe or word2vec. Check the file."
             ) from error
         return cls(read.index_to_key, read.vectors, name=str(path))
+
+    def write(self, path: Path) -> None:
+        from gensim.models import KeyedVectors
+
+        kv = KeyedVectors(self.hidden_size)
+        kv.add_vectors(self.words, self.table)
+        kv.save_word2vec_format(str(path), binary=True)
 
     @property
     def hidden_size(self) -> int:
@@ -121,7 +147,7 @@ class WordVectors:
     def token_spans(self, sentences: Sequence[str]) -> list[list[Span]]:
         """Where the words stand that have a vector: see Source.token_spans."""
         return [
-            [found.span() for found in _WORD.finditer(sentence) if self.find(found[0]) is not None]
+            [found.span() for found in WORD.finditer(sentence) if self.find(found[0]) is not None]
             for sentence in sentences
         ]
 
