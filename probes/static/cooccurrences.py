@@ -2,8 +2,8 @@
 
 Levy, Goldberg & Dagan 2015, "Improving distributional similarity with lessons learned from word embeddings", sections
 2 and 3: PPMI with context distribution smoothing (alpha 0.75), vectors U Sigma^p with p 0.5. Two words d apart count
-(window - d + 1) / window, which is what word2vec's drawn window sizes come to on average; frequent words are not thinned
-out and PMI is not shifted.
+(window - d + 1) / window, which is what word2vec's drawn window sizes come to on average; frequent words are not
+thinned out and PMI is not shifted.
 """
 
 # T words of the corpus, V words of the vocabulary, D dimensions

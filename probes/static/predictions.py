@@ -1,5 +1,5 @@
-"""Word vectors by prediction, trained with gensim: CBOW, skip-gram (Mikolov et al. 2013) and FastText (Bojanowski et al.
-2017), all with negative sampling.
+"""Word vectors by prediction, trained with gensim: CBOW and skip-gram (Mikolov et al. 2013) and FastText (Bojanowski et
+al. 2017), all with negative sampling.
 
 Settings are the papers': 5 negative samples drawn by frequency to the power 0.75, frequent words thinned out at 1e-3,
 a learning rate that falls from 0.025 (0.05 for CBOW) to 0.0001; FastText is a skip-gram over character n-grams of 3 to
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from probes.static.corpus_text import CorpusText, word_frequencies
-from probes.word_vectors import Subwords, WordVectors
+from probes.subwords import CharacterNgrams
+from probes.word_vectors import WordVectors
 
 NEGATIVE = 5
 NUM_BUCKETS = 200_000
@@ -42,7 +43,7 @@ def learn_by_prediction(
         from gensim.models.fasttext import save_facebook_model
 
         save_facebook_model(model, str(target))
-        subwords = Subwords(wv.vectors_ngrams, wv.min_n, wv.max_n)
+        subwords = CharacterNgrams(wv.vectors_ngrams, wv.min_n, wv.max_n)
     found = WordVectors(wv.index_to_key, np.asarray(wv.vectors, dtype=np.float32), name=method, subwords=subwords)
     if subwords is None:
         found.write(target)
