@@ -5,7 +5,10 @@ To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 
 from probes.probe import Probe
 from probes.probe_error import ProbeError
+from probes.static import PROBE as STATIC
 
-PROBES: dict[str, Probe] = {}
+PROBES: dict[str, Probe] = {
+    "static": STATIC,
+}
 
 __all__ = ["PROBES", "Probe", "ProbeError"]

@@ -81,7 +81,7 @@ def _read_fasttext(file: BinaryIO, size: int | None) -> tuple[list[str], Vectors
     if size is not None and 4 * rows * columns > size:
         raise Damage(f"{rows} rows of {columns} numbers do not fit into its {size} bytes, so it is cut short")
     table = np.empty((rows, columns), dtype="<f4")
-    _fill(file, memoryview(table).cast("B"))
+    _fill(file, table.data.cast("B"))
     if not np.isfinite(table.sum()) and not (finite := np.isfinite(table).all(axis=1)).all():
         raise Damage(f"row {int(np.flatnonzero(~finite)[0])} of its table has a number that is not finite")
     ngrams = CharacterNgrams(table[len(words) :], shortest, longest)

@@ -133,7 +133,7 @@ class WordVectors:
         return np.stack(means)[None] if means else np.empty((1, 0, self.hidden_size), dtype=np.float32), 0
 
     def static(self, sentences: Sequence[str], spans: Sequence[Span]) -> Vectors:
-        return self.embed(sentences, spans)[0]
+        return np.asarray(self.embed(sentences, spans)[0])
 
     def static_context(self, sentences: Sequence[str], spans: Sequence[Span]) -> Vectors:
         """The mean over all other words of each sentence that have a vector: see Source.static_context."""
@@ -141,7 +141,7 @@ class WordVectors:
         for sentence, word, words in zip(sentences, spans, self.token_spans(sentences), strict=True):
             others = [one for one in words if one[1] <= word[0] or one[0] >= word[1]]
             means.append(self._mean([sentence[slice(*span)] for span in others]))
-        return np.stack(means) if means else np.empty((0, self.hidden_size), dtype=np.float32)
+        return np.array(means) if means else np.empty((0, self.hidden_size), dtype=np.float32)
 
     def token_spans(self, sentences: Sequence[str]) -> list[list[Span]]:
         """Where the words stand that have a vector: see Source.token_spans. A word that the table holds in parts only

@@ -85,7 +85,7 @@ class Candidates:
     def __init__(self, vectors: WordVectors, most_frequent: int | None) -> None:
         """
         Args:
-            most_frequent: how many words from the table's beginning, which the usual files sort by frequency; None: all.
+            most_frequent: how many words from the table's beginning, which files sort by frequency; None: all.
         """
         rows: dict[str, int] = {}
         for row, word in enumerate(vectors.words[:most_frequent]):
@@ -102,7 +102,7 @@ class Candidates:
 def answer(candidates: Candidates, questions: Sequence[Question]) -> Answers:
     """Answer all questions that can be asked."""
     rows_Q4 = np.array([[candidates.rows.get(word, -1) for word in one.words] for one in questions])
-    covered = (rows_Q4 >= 0).all(axis=1)
+    covered = np.asarray((rows_Q4 >= 0).all(axis=1))
     correct, nearest = np.zeros(len(questions), dtype=bool), np.zeros(len(questions), dtype=bool)
     asked = rows_Q4[covered]
     if len(asked):

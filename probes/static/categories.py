@@ -147,4 +147,5 @@ def _resampled(
     counts: NDArray[np.int64],
 ) -> Array:
     first, second = first[chosen], second[chosen]
-    return resampled_means(found.cosines[first, second][None], first=first, second=second, counts=counts)[0]
+    means = resampled_means(found.cosines[first, second][None], first=first, second=second, counts=counts)
+    return np.asarray(means[0])

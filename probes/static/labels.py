@@ -97,7 +97,7 @@ def learn_from_labels(texts: LabelledTexts, *, dimension: int, epochs: int, seed
     rng = torch.Generator().manual_seed(seed)
     start_VD = torch.empty(len(texts.words), dimension).uniform_(-0.5 / dimension, 0.5 / dimension, generator=rng)
     bag = nn.EmbeddingBag.from_pretrained(start_VD, freeze=False, mode="mean")
-    head = nn.utils.skip_init(nn.Linear, dimension, len(texts.labels))
+    head = nn.Linear(dimension, len(texts.labels), device="meta").to_empty(device="cpu")
     with torch.no_grad():
         head.weight.uniform_(-(dimension**-0.5), dimension**-0.5, generator=rng)
         head.bias.zero_()
@@ -106,13 +106,13 @@ def learn_from_labels(texts: LabelledTexts, *, dimension: int, epochs: int, seed
     num_right = 0
     for _ in range(epochs):
         num_right = 0
-        for batch in torch.randperm(len(numbers), generator=rng).split(BATCH_SIZE):
+        for batch in torch.split(torch.randperm(len(numbers), generator=rng), BATCH_SIZE):
             parts = [ids[texts.starts[one] : texts.starts[one + 1]] for one in batch.tolist()]
             offsets_B = torch.tensor([0, *map(len, parts[:-1])]).cumsum(0)
             logits_BC = head(bag(torch.cat(parts), offsets_B))
             loss = nn.functional.cross_entropy(logits_BC, numbers[batch])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             num_right += int((logits_BC.argmax(dim=1) == numbers[batch]).sum())
     table: Vectors = bag.weight.detach().numpy()

@@ -41,7 +41,8 @@ def read_similarities(path: Path) -> Similarities:
     Raises:
         ProbeError: it cannot be read, a line has another form, or fewer than 3 pairs.
     """
-    pairs, judged = [], []
+    pairs: list[tuple[str, str]] = []
+    judged: list[float] = []
     for number, line in enumerate(read_lines(path, "pairs of words"), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -56,7 +57,9 @@ def read_similarities(path: Path) -> Similarities:
                 " Correct that line."
             ) from None
         if not np.isfinite(value):
-            raise ProbeError(f"{path}:{number}: got the judgement {value}, expected a finite number. Correct that line.")
+            raise ProbeError(
+                f"{path}:{number}: got the judgement {value}, expected a finite number. Correct that line."
+            )
         pairs.append((first, second))
         judged.append(value)
     if len(pairs) < FEWEST_PAIRS:
@@ -124,4 +127,4 @@ def _centred_ranks(values_RN: Array) -> Array:
     from scipy.stats import rankdata
 
     ranks: Array = rankdata(values_RN, axis=1)
-    return ranks - ranks.mean(axis=1, keepdims=True)
+    return np.asarray(ranks - ranks.mean(axis=1, keepdims=True))

@@ -1,10 +1,12 @@
 """Learning word vectors by all methods that were asked for, one after another, each saved as a file that any probe
 takes as MODEL."""
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from probes.probe_error import ProbeError
 from probes.static.cooccurrences import learn_svd
@@ -44,9 +46,16 @@ class Training:
         if missing := [method for method in methods if method not in possible]:
             option = "--labelled FILE" if missing[0] == "labels" else "--corpus FILE"
             raise ProbeError(f"--methods: got {missing[0]}, expected {option} to learn from with it. Add that option.")
-        if self.corpus and not set(methods) & set(FROM_TEXT) or self.labelled and "labels" not in methods:
-            option = "--labelled" if self.labelled and "labels" not in methods else "--corpus"
-            raise ProbeError(f"{option}: got text that none of --methods {','.join(methods)} learns from. Leave it out.")
+        unread = {
+            "--corpus": bool(self.corpus) and not set(methods) & set(FROM_TEXT),
+            "--labelled": self.labelled is not None and "labels" not in methods,
+        }
+        for option, is_unread in unread.items():
+            if is_unread:
+                raise ProbeError(
+                    f"{option}: got text that none of --methods {','.join(methods)} learns from, expected a method that"
+                    " does. Leave it out, or name one."
+                )
         return methods
 
 
@@ -60,55 +69,61 @@ class Trained:
     num_words: int
     """Of the text, repeats counted, as often as it was read once."""
     seconds: float
-    note: str = ""
+    remark: str
+    data: dict[str, Any]
+    """Of the texts that had been read by then: files, digests and sizes."""
 
 
-class Learner:
-    """Reads the text once and learns from it by one method after another."""
+def learn(training: Training, out: Path, *, seed: int) -> Iterator[Trained]:
+    """Vectors by method, in the order asked for; each is also written to OUT/<method>.bin.
 
-    def __init__(self, training: Training, out: Path, *, seed: int) -> None:
-        self.training, self.out, self.seed = training, out, seed
-        self.methods = training.chosen()
-        self.text: CorpusText | None = None
-
-    def learn(self) -> Iterator[Trained]:
-        """Vectors by method, in the order asked for; each is also written to OUT/<method>.bin.
-
-        Raises:
-            ProbeError: text that cannot be read or holds too little.
-        """
-        if self.training.corpus and set(self.methods) & set(FROM_TEXT):
-            self.text = read_corpus(
-                self.training.corpus, text_field=self.training.text_field, min_count=self.training.min_count
-            )
-        for method in self.methods:
-            began = time.monotonic()
-            path = self.out / f"{method}.bin"
-            learn: Callable[[str, Path], tuple[WordVectors, int, str]]
-            learn = self._from_labels if method == "labels" else self._from_text
-            vectors, num_words, note = learn(method, path)
-            yield Trained(method, vectors, path, num_words, time.monotonic() - began, note)
-
-    def _from_text(self, method: str, path: Path) -> tuple[WordVectors, int, str]:
-        assert self.text is not None
-        sizes = {"window": self.training.window, "dimension": self.training.dimension, "seed": self.seed}
-        if method == "svd":
-            vectors = WordVectors(self.text.words, learn_svd(self.text, **sizes), name=method)
-            vectors.write(path)
+    Raises:
+        ProbeError: text that cannot be read or holds too little.
+    """
+    text: CorpusText | None = None
+    for method in training.chosen():
+        if method in FROM_TEXT and text is None:
+            text = read_corpus(training.corpus or (), text_field=training.text_field, min_count=training.min_count)
+        began = time.monotonic()
+        path = out / f"{method}.bin"
+        if method == "labels":
+            vectors, num_words, remark = _from_labels(training, path, seed)
         else:
-            vectors = learn_by_prediction(self.text, method, path, **sizes, epochs=self.training.epochs)
-        return vectors, len(self.text.ids), ""
+            assert text is not None
+            vectors, num_words, remark = _from_text(text, method, training, path, seed), len(text.ids), ""
+        yield Trained(method, vectors, path, num_words, time.monotonic() - began, remark, _data(training, text))
 
-    def _from_labels(self, method: str, path: Path) -> tuple[WordVectors, int, str]:
-        assert self.training.labelled is not None
-        texts = read_labelled(
-            self.training.labelled, text_field=self.training.text_field, label_field=self.training.label_field,
-            min_count=self.training.min_count,
-        )  # fmt: skip
-        learnt = learn_from_labels(
-            texts, dimension=self.training.dimension, epochs=self.training.epochs, seed=self.seed
+
+def _from_text(text: CorpusText, method: str, training: Training, path: Path, seed: int) -> WordVectors:
+    window, dimension = training.window, training.dimension
+    if method != "svd":
+        return learn_by_prediction(
+            text, method, path, window=window, dimension=dimension, epochs=training.epochs, seed=seed
         )
-        vectors = WordVectors(texts.words, learnt.table, name=method)
-        vectors.write(path)
-        note = f"{len(texts.labels)} labels, {learnt.accuracy:.1%} of the training texts right in the last round"
-        return vectors, len(texts.ids), note
+    vectors = WordVectors(text.words, learn_svd(text, window=window, dimension=dimension, seed=seed), name=method)
+    vectors.write(path)
+    return vectors
+
+
+def _from_labels(training: Training, path: Path, seed: int) -> tuple[WordVectors, int, str]:
+    assert training.labelled is not None
+    texts = read_labelled(
+        training.labelled, text_field=training.text_field, label_field=training.label_field,
+        min_count=training.min_count,
+    )  # fmt: skip
+    learnt = learn_from_labels(texts, dimension=training.dimension, epochs=training.epochs, seed=seed)
+    vectors = WordVectors(texts.words, learnt.table, name="labels")
+    vectors.write(path)
+    remark = f"{len(texts.labels)} labels; {learnt.accuracy:.1%} of the training texts right in the last round"
+    return vectors, len(texts.ids), remark
+
+
+def _data(training: Training, text: CorpusText | None) -> dict[str, Any]:
+    """What stands of the texts in the results."""
+    found: dict[str, Any] = {}
+    if text is not None:
+        found["corpus"] = {"files": text.files, "n": len(text.ids), "words": len(text.words)}
+    if training.labelled is not None:
+        digest = hashlib.sha256(training.labelled.read_bytes()).hexdigest()
+        found["labelled"] = {"file": training.labelled.name, "sha256": digest}
+    return found
