@@ -1,29 +1,46 @@
-"""Static word vectors: one vector a word whatever the sentence, read from the files of GloVe and word2vec.
+"""Static word vectors: one vector a word whatever the sentence. They stand wherever a model may be named, as a Source
+with a single layer, 0.
 
-They stand wherever a model may be named, as a Source with a single layer, 0. A word is looked up as it is written, and
-else in lower case.
+A word is looked up as it is written; else in lower case with a straight apostrophe; else, where the table came with the
+vectors of parts of words (FastText's character n-grams), its vector is made of its parts. A word with none of these is
+unknown. Which files are read: probes.vector_files.
 """
 
 # N sentences, W words of a sentence, V words of the table, D dimensions
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from probes.probe_error import ProbeError
 from probes.source import Pooling, Span, Vectors
+from probes.subwords import Subwords
+from probes.vector_files import is_word_vectors, read_vector_file, write_word2vec
 
-SUFFIXES = (".txt", ".vec", ".bin", ".gz")
-"""Of files that are read as word vectors: text (with or without word2vec's first line) and word2vec's binary form."""
+__all__ = ["WORD", "Coverage", "WordVectors", "fold", "is_word_vectors"]
 
-_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+"""A word of running text: letters and digits, also across apostrophes and hyphens."""
+_PART = re.compile(r"\w+")
 
 
-def is_word_vectors(path: Path) -> bool:
-    """Whether a path names word vectors and not an encoder."""
-    return path.is_file() and path.suffix in SUFFIXES
+class Coverage(NamedTuple):
+    """How many of some words have a vector."""
+
+    num_words: int
+    """Asked for."""
+    num_known: int
+    """Of these in the table."""
+    num_from_parts: int
+    """Of the others, those with a vector made of their parts."""
+
+
+def fold(text: str) -> str:
+    """Lower case, and apostrophes straight: how words are written in a table without capitals."""
+    return text.lower().replace("\u2019", "'")
 
 
 class WordVectors:
@@ -32,37 +49,35 @@ class WordVectors:
     num_layers = 0
     model_type = "word vectors"
 
-    def __init__(self, words: Sequence[str], table: Vectors, *, name: str) -> None:
+    def __init__(self, words: Sequence[str], table: Vectors, *, name: str, subwords: Subwords | None = None) -> None:
         """
         Args:
-            words: V words.
+            words: V words, the most frequent first where that is known; of equal ones the first counts.
             table: (V, D) float32.
             name: how messages call it.
+            subwords: makes vectors for words that are not in the table.
         """
         assert len(words) == len(table)
         self.name = name
         self.words = list(words)
         self.table = table
+        self.subwords = subwords
         self._rows = {word: row for row, word in reversed(list(enumerate(words)))}
+        self._is_folded = all(word == fold(word) for word in words)
 
     @classmethod
     def read(cls, path: Path) -> "WordVectors":
         """Read a file.
 
         Raises:
-            ProbeError: there is no such file, or it holds something else.
+            ProbeError: there is no such file, or it holds something else; see read_vector_file.
         """
-        from gensim.models import KeyedVectors
+        found = read_vector_file(path)
+        return cls(found.words, found.table, name=str(path), subwords=found.subwords)
 
-        try:
-            with path.open("rb") as file:
-                is_headed = path.suffix == ".bin" or len(file.readline().split()) == 2
-            read = KeyedVectors.load_word2vec_format(str(path), binary=path.suffix == ".bin", no_header=not is_headed)
-        except (OSError, ValueError, EOFError) as error:
-            raise ProbeError(
-                f"{path}: {error}. Expected word vectors in the form of GloVe or word2vec. Check the file."
-            ) from error
-        return cls(read.index_to_key, read.vectors, name=str(path))
+    def write(self, path: Path) -> None:
+        """Write the table in word2vec's binary form; the vectors of parts of words are not in it."""
+        write_word2vec(path, self.words, self.table)
 
     @property
     def hidden_size(self) -> int:
@@ -73,14 +88,24 @@ class WordVectors:
         return int(self.table.size)
 
     def row(self, word: str) -> int | None:
-        """Row of a word in the table, as it is written or else in lower case; None: it is not there."""
+        """Row of a word in the table, as it is written or else folded; None: it is not there."""
         found = self._rows.get(word)
-        return self._rows.get(word.lower()) if found is None else found
+        return self._rows.get(fold(word)) if found is None else found
 
     def find(self, word: str) -> Vectors | None:
-        """(D,) float32; None: the word has no vector."""
+        """(D,) float32, from the table or made of the word's parts; None: the word has no vector."""
         row = self.row(word)
-        return None if row is None else np.asarray(self.table[row])
+        if row is not None:
+            return np.asarray(self.table[row])
+        if self.subwords is None:
+            return None
+        return self.subwords.vector(fold(word) if self._is_folded else word)
+
+    def coverage(self, words: Iterable[str]) -> Coverage:
+        """How many of these words are in the table, and how many others have a vector."""
+        listed = list(words)
+        unknown = [word for word in listed if self.row(word) is None]
+        return Coverage(len(listed), len(listed) - len(unknown), sum(self.find(word) is not None for word in unknown))
 
     def embed(self, sentences: Sequence[str], spans: Sequence[Span], *, layers: Sequence[int] | None = None) -> Vectors:
         """The vectors of words: see Source.embed."""
@@ -105,10 +130,10 @@ class WordVectors:
         """The mean over the words of each text that have a vector, zeros where none has: see Source.embed_texts."""
         spans = self.token_spans(texts)
         means = [self._mean([text[slice(*span)] for span in words]) for text, words in zip(texts, spans, strict=True)]
-        return np.stack(means)[None], 0
+        return np.stack(means)[None] if means else np.empty((1, 0, self.hidden_size), dtype=np.float32), 0
 
     def static(self, sentences: Sequence[str], spans: Sequence[Span]) -> Vectors:
-        return self.embed(sentences, spans)[0]
+        return np.asarray(self.embed(sentences, spans)[0])
 
     def static_context(self, sentences: Sequence[str], spans: Sequence[Span]) -> Vectors:
         """The mean over all other words of each sentence that have a vector: see Source.static_context."""
@@ -116,14 +141,18 @@ class WordVectors:
         for sentence, word, words in zip(sentences, spans, self.token_spans(sentences), strict=True):
             others = [one for one in words if one[1] <= word[0] or one[0] >= word[1]]
             means.append(self._mean([sentence[slice(*span)] for span in others]))
-        return np.stack(means)
+        return np.array(means) if means else np.empty((0, self.hidden_size), dtype=np.float32)
 
     def token_spans(self, sentences: Sequence[str]) -> list[list[Span]]:
-        """Where the words stand that have a vector: see Source.token_spans."""
-        return [
-            [found.span() for found in _WORD.finditer(sentence) if self.find(found[0]) is not None]
-            for sentence in sentences
-        ]
+        """Where the words stand that have a vector: see Source.token_spans. A word that the table holds in parts only
+        ("bank's", "well-known") gives those parts that have one."""
+        return [[span for word in WORD.finditer(one) for span in self._spans(word)] for one in sentences]
+
+    def _spans(self, word: re.Match[str]) -> list[Span]:
+        if self.row(word[0]) is not None:
+            return [word.span()]
+        parts = [part.span() for part in _PART.finditer(word.string, *word.span()) if self.row(part[0]) is not None]
+        return parts or ([word.span()] if self.find(word[0]) is not None else [])
 
     def _vector(self, number: int, word: str) -> Vectors:
         found = self.find(word)
