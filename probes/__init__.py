@@ -3,9 +3,12 @@
 To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
+from probes.classify import PROBE as CLASSIFY
 from probes.probe import Probe
 from probes.probe_error import ProbeError
 
-PROBES: dict[str, Probe] = {}
+PROBES: dict[str, Probe] = {
+    "classify": CLASSIFY,
+}
 
 __all__ = ["PROBES", "Probe", "ProbeError"]

@@ -29,6 +29,7 @@ LABEL_CHARACTERS = 46
 ROW_INCHES = 0.14
 LEAST_INCHES = 3.6
 TITLE_CHARACTERS_PER_INCH = 11
+MOST_WRITTEN = 14
 
 Array = NDArray[np.float64]
 
@@ -131,6 +132,30 @@ def draw_heatmaps(
             plot.text(begin + size / 2 - 0.5, -0.8, shown, ha="center", va="bottom", fontsize=9)
             begin += size
     figure.suptitle(title)
+    _save(figure, target)
+
+
+def draw_confusion(target: Path | IO[bytes], counts: Array, *, names: Sequence[str], title: str) -> None:
+    """Classes by classes: rows are the true ones, columns the predicted ones, coloured by the share of the row.
+
+    Args:
+        counts: (n, n) numbers of things; written into the cells where there are at most MOST_WRITTEN classes.
+        names: n names of classes.
+    """
+    n = len(names)
+    side = max(LEAST_INCHES, 0.55 * min(n, 30))
+    figure, axes = _new(side + 2.6, side + 1.4)
+    plot = axes[0]
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = plot.imshow(share, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(image, ax=plot, fraction=0.046, pad=0.02, format="%.1f", label="share of the true class")
+    shown = [shorten(name, 18) for name in names]
+    plot.set_xticks(range(n), shown, rotation=45, ha="right", fontsize=9)
+    plot.set_yticks(range(n), shown, fontsize=9)
+    plot.set(title=title, xlabel="predicted", ylabel="true")
+    for row, column in np.ndindex(n, n) if n <= MOST_WRITTEN else ():
+        colour = "black" if share[row, column] > 0.5 else "white"
+        plot.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
     _save(figure, target)
 
 
