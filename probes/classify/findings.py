@@ -129,7 +129,7 @@ def _differences(first: Entry, second: Entry, judge: Judge) -> list[Score]:
     variant = first.variant if first.variant == second.variant or not second.variant else ""
     names = [first.model, second.model]
     if first.model == second.model or (not variant and first.variant):
-        names = [f"{entry.model} ({entry.variant})" for entry in (first, second)]
+        names = [_called(entry) for entry in (first, second)]
     figures = {
         "accuracy": judge.accuracy_difference(first.fits, second.fits),
         "macro_f1": judge.macro_f1_difference(first.fits, second.fits),
@@ -175,10 +175,9 @@ def _classifiers(mains: Sequence[Entry], scores: Sequence[list[Score]], judge: J
 
 def _confusion(number: int, entry: Entry, judge: Judge) -> Table:
     counts = judge.confusion(entry.fits)
-    what = ", ".join(filter(None, [entry.model, entry.variant]))
     return Table(
         name=f"confusion-{number}-{re.sub(r'[^A-Za-z0-9_-]+', '_', entry.model)}",
-        title=f"Confusions of {what}",
+        title=f"Confusions of {_called(entry)}",
         columns=["true class", *judge.names],
         rows=[
             [name, *(round(float(count), 4) for count in row)] for name, row in zip(judge.names, counts, strict=True)
@@ -205,8 +204,7 @@ def _answer(mains: Sequence[Entry], differences: Sequence[Score], weights: Seque
     said = []
     for entry in sorted(told, key=lambda one: one.role != "model"):
         found = judge.accuracy(entry.fits)
-        what = f"{entry.model} ({entry.variant})" if entry.variant else entry.model
-        said.append(f"{what}: {_percent(found)} of {found.n:,} test texts are classified right.")
+        said.append(f"{_called(entry)}: {_percent(found)} of {found.n:,} test texts are classified right.")
     for score in differences:
         if score.measure == "accuracy":
             said.append(_compared(score))
@@ -228,6 +226,10 @@ def _compared(score: Score) -> str:
     if score.low <= 0 <= score.high:
         return f"{score.model}{variant}: {shown}, not told apart."
     return f"{score.model}{variant}: {shown}."
+
+
+def _called(entry: Entry) -> str:
+    return f"{entry.model} ({entry.variant})" if entry.variant else entry.model
 
 
 def _percent(figure: Figure) -> str:
@@ -255,15 +257,14 @@ def _pictures(
     accuracies = [(entry, scores[0]) for entry, scores in zip(entries, by_entry, strict=True)]
     layers = [score for entry, score in accuracies if entry.variant == ONE]
     if layers:
-        level = next(score for entry, score in accuracies if entry.model == "TF-IDF")
+        level = next(score for entry, score in accuracies if entry.model == "TF-IDF" and entry in whole)
         pictures.append(picture_layers(inquiry.out, layers, [Level("TF-IDF", level.value)]))
-    if any(entry.num_train < len(task.train) for entry in entries):
-        curves: dict[str, list[tuple[int, Score]]] = {}
-        for entry, score in accuracies:
-            curves.setdefault(", ".join(filter(None, [entry.model, entry.variant])), []).append(
-                (entry.num_train, score)
-            )
-        grown = {name: sorted(points, key=lambda p: p[0]) for name, points in curves.items() if len(points) > 1}
+    curves: dict[str, list[tuple[int, Score]]] = {}
+    for entry, score in sorted(accuracies, key=lambda one: one[0].num_train):
+        if entry.layer is None:
+            curves.setdefault(_called(entry), []).append((entry.num_train, score))
+    grown = {name: points for name, points in curves.items() if len(points) > 1}
+    if grown:
         pictures.append(picture_sizes(inquiry.out, grown))
     return pictures
 

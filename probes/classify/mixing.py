@@ -59,8 +59,10 @@ class Head(nn.Module):
         self.bias = nn.Parameter(torch.zeros(units or num_classes))
         self.scalars = nn.Parameter(torch.zeros(num_layers), requires_grad=way == "trainable")
         self.products_KK = torch.einsum("knd,lnd->kl", layers_KND, layers_KND) / num_texts
-        self.top = nn.Linear(units, num_classes) if units else None
-        if self.top is not None and units:
+        self.top: nn.Linear | None = None
+        if units:
+            # Its own start would draw from torch's common generator.
+            self.top = nn.utils.skip_init(nn.Linear, units, num_classes)
             nn.init.normal_(self.top.weight, std=units**-0.5, generator=generator)
             nn.init.zeros_(self.top.bias)
 
