@@ -11,12 +11,12 @@ PROBES: dict[str, Probe] = {
     "senses": senses.PROBE,
     "wic": wic.PROBE,
     "geometry": geometry.PROBE,
+    "neighbors": neighbors.PROBE,
+    "classify": classify.PROBE,
     "linear": linear.PROBE,
     "minimal_pairs": minimal_pairs.PROBE,
     "map": mapping.PROBE,
-    "neighbors": neighbors.PROBE,
     "static": static.PROBE,
-    "classify": classify.PROBE,
 }
 
 __all__ = ["PROBES", "Probe", "ProbeError"]

@@ -1,0 +1,256 @@
+"""Texts with a class each: reading them from CSV or JSON lines, and dividing them by class.
+
+Three forms are read, each also compressed (.gz):
+
+    .csv     with a header that names the columns of the class and of the text (`label,text`)
+    .csv     without a header, as AG News is distributed: number of the class, title, description. It is known by a
+             first row of three cells of which the first is a number; the text is title and description, joined by a
+             space, and a class is called by its number
+    .jsonl   an object a line, with the same fields
+"""
+
+# N texts
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.probe_error import ProbeError
+
+LEAST_OF_A_CLASS = 2
+"""Training texts of every class: one to fit on and one to choose on."""
+_LARGEST_CELL = 2**31 - 1  # of CSV, in characters: the most that the module takes on every system
+_DISTRIBUTED = ("class", "title", "description")  # AG News' columns where the file has no header
+
+Rows = Iterator[tuple[int, dict[str, object]]]
+"""Number of the line, and the cells by name of their column."""
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """N texts and the class of each."""
+
+    texts: list[str]
+    labels: list[str]
+    file: str = ""
+    """Where they are from, as the user gave it."""
+    sha256: str = ""
+    """Of that file, as it lies on the disk."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def classes(self) -> list[str]:
+        """Their names, sorted."""
+        return sorted(set(self.labels))
+
+    def taken(self, rows: NDArray[np.int64]) -> "LabelledTexts":
+        """The texts of these rows, in their order."""
+        return LabelledTexts(
+            [self.texts[row] for row in rows], [self.labels[row] for row in rows], self.file, self.sha256
+        )
+
+
+def read_labelled_texts(path: Path, *, label_field: str, text_fields: Sequence[str]) -> LabelledTexts:
+    """The texts of a file, in its order.
+
+    Args:
+        label_field: column of the class.
+        text_fields: columns of the text; several are joined by a space.
+
+    Raises:
+        ProbeError: a file that is missing, empty, not UTF-8, or neither CSV nor JSON lines; a column that is not
+            there; a row with a cell too many or too few, or without a class or a text, by its line.
+    """
+    data = _read(path)
+    texts: list[str] = []
+    labels: list[str] = []
+    is_json = path.name.removesuffix(".gz").endswith(".jsonl")
+    rows = _json_rows(path, data) if is_json else _csv_rows(path, data, [label_field, *text_fields])
+    for line, row in rows:
+        fields = _DISTRIBUTED if tuple(row) == _DISTRIBUTED else (label_field, *text_fields)
+        missing = [name for name in fields if name not in row]
+        if missing:
+            raise _without_columns(f"{path}:{line}", missing, list(row))
+        label, *parts = (_as_text(f"{path}:{line}", name, row[name]) for name in fields)
+        text = " ".join(part for part in parts if part)
+        if not label or not text:
+            what = "class" if not label else "text"
+            raise ProbeError(
+                f"{path}:{line}: the {what} is empty, expected one in every row. Fill it in or take the row out."
+            )
+        labels.append(label)
+        texts.append(text)
+    if not texts:
+        raise ProbeError(f"{path} has no text in it, expected a row for each text with its class. Add rows to it.")
+    return LabelledTexts(texts, labels, str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def divide(labels: Sequence[str], share: float, *, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
+    """Two sets of rows, (N - M,) and (M,) in rising order: of every class that share, at least one text, is in the
+    second, and at least one in the first.
+
+    Args:
+        labels: N names of classes, each at least twice.
+        share: of each class, between 0 and 1.
+        rng: the only source of randomness.
+    """
+    second = np.zeros(len(labels), dtype=bool)
+    for members in _members(labels):
+        assert len(members) >= LEAST_OF_A_CLASS
+        number = min(max(round(share * len(members)), 1), len(members) - 1)
+        second[rng.permutation(members)[:number]] = True
+    return np.flatnonzero(~second), np.flatnonzero(second)
+
+
+def draw(labels: Sequence[str], number: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """So many rows in rising order, the classes in the shares that they have in the whole (all rows, if there are
+    not more): the largest remainders are rounded up.
+
+    Args:
+        labels: N names of classes.
+        rng: the only source of randomness.
+    """
+    if number >= len(labels):
+        return np.arange(len(labels))
+    members = _members(labels)
+    ideal = np.array([len(rows) for rows in members]) * number / len(labels)
+    quotas = np.floor(ideal).astype(int)
+    quotas[np.argsort(quotas - ideal, kind="stable")[: number - quotas.sum()]] += 1
+    drawn = [rng.permutation(rows)[:quota] for rows, quota in zip(members, quotas, strict=True)]
+    return np.sort(np.concatenate(drawn))
+
+
+def check_classes(train: LabelledTexts, test: LabelledTexts) -> None:
+    """See to it that a classifier can be fitted and tested.
+
+    Raises:
+        ProbeError: one class only, a class with fewer training texts than LEAST_OF_A_CLASS, or a class of the test
+            texts that the training texts lack.
+    """
+    counts = Counter(train.labels)
+    if len(counts) < 2:
+        raise ProbeError(
+            f"{train.file}: all its {len(train)} texts are of the class {train.labels[0]!r}, expected two classes or"
+            " more. Add texts of another class."
+        )
+    rare = [name for name, count in counts.items() if count < LEAST_OF_A_CLASS]
+    if rare:
+        raise ProbeError(
+            f"{train.file}: {_named(rare)} has {counts[rare[0]]} training text, expected {LEAST_OF_A_CLASS} or more:"
+            " one to fit the classifier on and one to choose its regularisation on. Add texts or take the class out."
+        )
+    unknown = [name for name in test.classes if name not in counts]
+    if unknown:
+        raise ProbeError(
+            f"{test.file}: {_named(unknown)} is in no training text of {train.file}, so it could never be found."
+            f" Expected the classes {', '.join(map(repr, sorted(counts)))}. Give two parts of one set."
+        )
+
+
+def _members(labels: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Rows of each class, the classes sorted by name."""
+    array = np.array(labels)
+    return [np.flatnonzero(array == name) for name in sorted(set(labels))]
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return f"the class {names[0]!r}{more}"
+
+
+def _read(path: Path) -> str:
+    name = path.name.removesuffix(".gz")
+    if not name.endswith((".csv", ".jsonl")):
+        raise ProbeError(f"{path}: expected the name of a labelled set to end in .csv or .jsonl (or .gz after it).")
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise ProbeError(
+            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}), expected a labelled set (CSV or"
+            " JSON lines). Check the path."
+        ) from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ProbeError(
+            f"{path}:{line}: byte {error.start} is not UTF-8, expected UTF-8 text. Save the file as UTF-8."
+        ) from None
+
+
+def _csv_rows(path: Path, data: str, fields: Sequence[str]) -> Rows:
+    csv.field_size_limit(_LARGEST_CELL)
+    rows = csv.reader(io.StringIO(data, newline=""), strict=True)
+    header: list[str] | None = None
+    line = 1
+    try:
+        for row in rows:
+            begun, line = line, rows.line_num + 1
+            if not any(cell.strip() for cell in row):
+                continue
+            if header is None:
+                header, is_header = _header(path, row, fields)
+                if is_header:
+                    continue
+            if len(row) != len(header):
+                raise ProbeError(
+                    f"{path}:{begun}: got {len(row)} cells, expected {len(header)} ({', '.join(header)}). Put quotes"
+                    " around a text that has commas in it."
+                )
+            yield begun, dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        raise ProbeError(
+            f"{path}:{line}: not CSV ({error}), expected commas between cells, and double quotes around a text that"
+            " has commas, quotes (doubled) or line breaks in it. Mend that row."
+        ) from error
+
+
+def _header(path: Path, row: list[str], fields: Sequence[str]) -> tuple[list[str], bool]:
+    """Names of the columns, and whether the first row is what says them."""
+    names = [cell.strip() for cell in row]
+    missing = [name for name in fields if name not in names]
+    if not missing:
+        return names, True
+    if len(row) == len(_DISTRIBUTED) and names[0].isdecimal():
+        return list(_DISTRIBUTED), False
+    raise _without_columns(str(path), missing, names)
+
+
+def _json_rows(path: Path, data: str) -> Rows:
+    for line, text in enumerate(data.split("\n"), 1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ProbeError(
+                f"{path}:{line}: not JSON ({error}), expected an object on each line. Mend that line."
+            ) from error
+        if not isinstance(row, dict):
+            raise ProbeError(f"{path}:{line}: got {text[:40]!r}, expected an object with its fields. Mend that line.")
+        yield line, row
+
+
+def _as_text(where: str, name: str, cell: object) -> str:
+    if not isinstance(cell, str | int):  # a class may be a number or a truth value
+        raise ProbeError(f"{where}: the field {name!r} is {cell!r}, expected text (or a whole number). Correct it.")
+    return str(cell).strip()
+
+
+def _without_columns(where: str, missing: Sequence[str], found: Sequence[str]) -> ProbeError:
+    shown = ", ".join(repr(name[:40]) for name in found[:10]) or "(none)"
+    return ProbeError(
+        f"{where}: there is no column {', '.join(map(repr, missing))}; found {shown}. Expected a column for the class"
+        " and one for the text. Name them by --label-field and --text-field, or correct the first line."
+    )
