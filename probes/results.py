@@ -160,11 +160,11 @@ def write_results(results: Results, out: Path) -> Path:
     """Write OUT/<probe>.json, OUT/<probe>.csv with its scores and OUT/<probe>.<table>.csv; returns the JSON file."""
     path = out / f"{results.probe}.json"
     fields = list(Score.model_fields)
-    _write_csv(
+    write_csv(
         out / f"{results.probe}.csv", fields, [[getattr(one, name) for name in fields] for one in results.scores]
     )
     for table in results.tables:
-        _write_csv(out / f"{results.probe}.{table.name}.csv", table.columns, table.rows)
+        write_csv(out / f"{results.probe}.{table.name}.csv", table.columns, table.rows)
     write_text(path, results.model_dump_json(indent=1) + "\n")
     return path
 
@@ -195,7 +195,8 @@ def write_text(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """Write a table, whole or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([columns, *rows])

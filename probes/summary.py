@@ -15,10 +15,14 @@ class Row:
     cells: dict[str, Score]
     """By measure; one that was not taken is missing."""
 
+    @property
+    def is_baseline(self) -> bool:
+        return all(score.role == "baseline" for score in self.cells.values())
+
 
 @dataclass(frozen=True)
 class Summary:
-    """Rows and columns of figures, in the order in which they were first met."""
+    """Rows and columns of figures, models first, else in the order in which they were first met."""
 
     measures: dict[str, Measure]
     rows: list[Row]
@@ -27,7 +31,7 @@ class Summary:
     def of(cls, scores: Sequence[Score], measures: Mapping[str, Measure], *, prefix: str = "") -> "Summary":
         """These figures; what differs in model, variant, group or layer stands in rows of its own."""
         rows: list[tuple[str, dict[str, Score]]] = []
-        for score in scores:
+        for score in sorted(scores, key=lambda score: score.role == "baseline"):
             label = prefix + row_label(score)
             for known, cells in rows:
                 if known == label and score.measure not in cells:

@@ -61,7 +61,9 @@ def senses_like(
         for layer in range(num_layers + 1):
             value = quality + 0.03 * index + 0.04 * layer / num_layers - 0.1 * (layer == 0)
             scores.append(score("accuracy", name, value, layer=layer))
-            scores.append(score("accuracy", f"random weights of {name}", 0.5 + 0.01 * layer, layer=layer, role="baseline"))
+            scores.append(
+                score("accuracy", f"random weights of {name}", 0.5 + 0.01 * layer, layer=layer, role="baseline")
+            )
             scores.append(score("margin", name, 0.02 * (layer + index), 0.01, layer=layer))
             for word in words:
                 scores.append(score("accuracy", name, value - 0.1 * rng.random(), 0.1, layer=layer, group=word, n=40))
@@ -75,8 +77,8 @@ def senses_like(
         probe="senses",
         question="Do vectors of a word tell its senses apart?",
         answer=[
-            f"In the last layer of {names[-1]}, {100 * quality:.0f} % of the sentences have a nearest neighbour of the same"
-            " sense; the static vector reaches 34.1 %.",
+            f"In the last layer of {names[-1]}, {100 * quality:.0f} % of the sentences have a nearest neighbour of the"
+            " same sense; the static vector reaches 34.1 %.",
             "The words differ: bank is easy, bass is hard.",
         ],
         models=[
@@ -94,7 +96,10 @@ def senses_like(
                 name="neighbours",
                 title="Nearest sentences",
                 columns=["sentence", "nearest", "cosine"],
-                rows=[[f"Sentence {row} about the bank.", "Another sentence.", 0.91234567 - row / 100] for row in range(20)],
+                rows=[
+                    [f"Sentence {row} about the bank.", "Another sentence.", 0.91234567 - row / 100]
+                    for row in range(20)
+                ],
             )
         ],
         pictures=[
@@ -104,7 +109,12 @@ def senses_like(
         ],
         maps=[_map(name, word, num_layers, num_points, rng) for word in words for name in names],
         notes=["Accuracy counts ties by their share.", "Intervals say nothing of other words."],
-        data={"file": "senses.tsv", "sha256": "ab" * 32, "n": 200, "words": {word: {"one": 20, "two": 20} for word in words}},
+        data={
+            "file": "senses.tsv",
+            "sha256": "ab" * 32,
+            "n": 200,
+            "words": {word: {"one": 20, "two": 20} for word in words},
+        },
         settings={"seed": 0, "num_resamples": 2000},
         command=f"python -m probes senses {' '.join(names)}",
         seconds=12.5,

@@ -59,9 +59,9 @@ class Folder:
         known = {finding.results.probe for finding in findings}
         findings += [list(steps.values())[-1] for probe, steps in snapshots.items() if probe not in known]
         if metrics is None and not findings:
-            found = f" ({damaged[0]})" if damaged else ""
+            reason = f" ({damaged[0]})" if damaged else ""
             raise ProbeError(
-                f"{path} holds neither metrics.jsonl nor a probe's JSON (in it or in probes/){found}. Expected a run,"
+                f"{path} holds neither metrics.jsonl nor a probe's JSON (in it or in probes/){reason}. Expected a run,"
                 f" or a folder of results. Make some with: python -m probes senses MODEL --out {path}"
             )
         recipe = path / "recipe.yaml"
@@ -80,7 +80,7 @@ def _read(file: Path, damaged: list[str], *, step: int | None = None) -> Finding
 def _snapshots(path: Path, damaged: list[str]) -> dict[str, dict[int, Finding]]:
     """Results at steps: in step-N/ of the folder itself or of its probes/."""
     files = [file for base in (path, path / "probes") for file in base.glob("step-*/*.json")]
-    numbered = [(int(step), file) for file in files if (step := file.parent.name.removeprefix("step-")).isdecimal()]
+    numbered = [(int(digits), file) for file in files if (digits := file.parent.name.removeprefix("step-")).isdecimal()]
     found: dict[str, dict[int, Finding]] = {}
     for step, file in sorted(numbered):
         if (finding := _read(file, damaged, step=step)) is not None:

@@ -1,4 +1,4 @@
-"""A probe's figures by layer: a chart for each measure, and tables of the same by layer, by group and of differences."""
+"""A probe's figures by layer and by group: a chart for each measure, and tables of the same and of differences."""
 
 import re
 from collections.abc import Sequence
@@ -48,9 +48,7 @@ def layer_parts(results: Results) -> list[LayerPart]:
 
 def other_scores(results: Results) -> list[Score]:
     """Figures that neither the headlines nor layer_parts show: no layer, no group, of a measure without layers."""
-    layered = {
-        s.measure for s in results.scores if s.layer is not None and s.group is None and s.role != "difference"
-    }
+    layered = {s.measure for s in results.scores if s.layer is not None and s.group is None and s.role != "difference"}
     shown = {_identity(score) for score in results.headlines}
     return [
         score
@@ -172,7 +170,9 @@ def _by_group(scores: Sequence[Score], measure: Measure) -> list[Sheet]:
     layered = [score for score in scores if score.layer is not None]
     for label in dict.fromkeys(row_label(_of_all(score), with_layer=False) for score in layered):
         mine = [score for score in layered if row_label(_of_all(score), with_layer=False) == label]
-        layers = {f"layer {layer}": None for layer in sorted({score.layer for score in mine if score.layer is not None})}
+        layers = {
+            f"layer {layer}": None for layer in sorted({score.layer for score in mine if score.layer is not None})
+        }
         sheets.append(_groups(mine, measure, f"{label}, by group and layer", layers))
     return sheets
 
@@ -186,7 +186,9 @@ def _groups(scores: Sequence[Score], measure: Measure, caption: str, columns: di
         ): _said(score, measure)
         for score in scores
     }
-    rows = [[group or "", f"{n:,}", *(cells.get((group, column), "") for column in columns)] for group, n in sizes.items()]
+    rows = [
+        [group or "", f"{n:,}", *(cells.get((group, column), "") for column in columns)] for group, n in sizes.items()
+    ]
     return Sheet(caption, ["", "n", *columns], rows)
 
 

@@ -26,10 +26,19 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const faint = (hex) => `rgba(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(",")},0.16)`;
-  const config = {
-    displaylogo: false, responsive: true, scrollZoom: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetCameraLastSave3d"],
-  };
+  // plotly's own buttons would offer to send the figures to its makers.
+  const config = (...buttons) => ({
+    displaylogo: false, showSendToCloud: false, plotlyServerURL: "", scrollZoom: false,
+    modeBarButtons: [["toImage"], buttons],
+  });
+  const FLAT = config("zoom2d", "pan2d", "resetScale2d");
+  const DEEP = config("resetCameraDefault3d");
+
+  // A plot keeps to its place when the window, or what unfolds beside it, changes.
+  const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+    const [width, height] = [target.clientWidth, target.clientHeight];
+    if (width > 0 && target.layout && width !== target._fullLayout.width) Plotly.relayout(target, { width, height });
+  }));
 
   function make(tag, properties = {}, ...children) {
     const element = Object.assign(document.createElement(tag), properties);
@@ -122,7 +131,10 @@
     for (const line of about.lines) {
       const found = lineTraces(line);
       const drawn = { stroke: colour(line.c), dash: DASHES[line.d % DASHES.length], mark: line.x.length <= 40 ? symbol(line.c) : null };
-      entries.push({ label: line.n, drawn, traces: found.map((_, at) => traces.length + at) });
+      const numbers = found.map((_, at) => traces.length + at);
+      // A finished model belongs to the line before it.
+      if (line.a && entries.length) entries[entries.length - 1].traces.push(...numbers);
+      else entries.push({ label: line.n, drawn, traces: numbers });
       traces.push(...found);
     }
     const all = about.lines.flatMap((line) => line.x);
@@ -140,7 +152,8 @@
     const xaxis = { ...axis, title: { text: escaped(about.x), standoff: 8 }, showgrid: false, nticks: 8 };
     if (about.whole) Object.assign(xaxis, ends[1] - ends[0] <= 13 ? { dtick: 1 } : { tickformat: "d" });
     const yaxis = { ...axis, title: { text: escaped(about.y), standoff: 8 }, nticks: 7 };
-    return Plotly.newPlot(area, traces, layoutOf({ xaxis, yaxis, dragmode: isCoarse ? false : "zoom" }), config);
+    Plotly.newPlot(area, traces, layoutOf({ xaxis, yaxis, dragmode: isCoarse ? false : "zoom" }), FLAT);
+    sizes.observe(area);
   }
 
   // Maps --------------------------------------------------------------------------------------------------------------
@@ -200,7 +213,18 @@
     });
   }
 
-  function mapLayout(view) {
+  // One scale for all axes, the longest as long as the box.
+  function proportions(flat) {
+    const sizes = [0, 1, 2].map((axis) => {
+      const along = flat.filter((_, at) => at % 3 === axis);
+      return Math.max(...along) - Math.min(...along);
+    });
+    const most = Math.max(...sizes) || 1;
+    const [x, y, z] = sizes.map((size) => Math.max((1.25 * size) / most, 0.1));
+    return { x, y, z };
+  }
+
+  function mapLayout(view, projection) {
     const bare = { showticklabels: false, zeroline: false, gridcolor: css("--line"), title: { text: "" }, ticks: "" };
     if (view !== "pca3") {
       const names = view === "tsne" ? ["", ""] : ["first coordinate", "second coordinate"];
@@ -211,7 +235,7 @@
       });
     }
     const axis = (number) => ({ ...bare, title: { text: `${number}`, font: { size: 12 } }, showspikes: false, backgroundcolor: "rgba(0,0,0,0)" });
-    const scene = { xaxis: axis(1), yaxis: axis(2), zaxis: axis(3), aspectmode: "data", uirevision: "kept", dragmode: "orbit" };
+    const scene = { xaxis: axis(1), yaxis: axis(2), zaxis: axis(3), aspectmode: "manual", aspectratio: proportions(projection.pca), uirevision: "kept", dragmode: "orbit" };
     return layoutOf({ margin: { l: 0, r: 0, t: 0, b: 0 }, scene });
   }
 
@@ -291,13 +315,12 @@
       const panels = this.map.panels.filter((panel) => this.models.has(panel.model));
       const frames = [...this.panels.children];
       frames.slice(panels.length).forEach((frame) => this.drop(frame));
-      const drawn = panels.map((panel, at) => {
-        const frame = frames[at] ?? make("div", { className: "panel" }, make("p"), make("div", { className: "area" }));
-        if (!frame.isConnected) this.panels.append(frame);
-        return this.drawPanel(frame, panel);
-      });
+      // All stand in their places first, so that each is drawn at its width.
+      for (let at = frames.length; at < panels.length; at += 1) {
+        this.panels.append(make("div", { className: "panel" }, make("p"), make("div", { className: "area" })));
+      }
+      panels.forEach((panel, at) => this.drawPanel(this.panels.children[at], panel));
       this.showLegend(panels);
-      return Promise.all(drawn);
     }
 
     drawPanel(frame, panel) {
@@ -317,7 +340,8 @@
       area.dataset.view = view;
       const width = Math.max(24, Math.min(60, Math.floor(area.clientWidth / 8)));
       const traces = pointTraces(points, projection, view, this.hidden, width);
-      return Plotly.react(area, traces, mapLayout(view), config).then(() => {
+      Plotly.react(area, traces, mapLayout(view, projection), view === "pca3" ? DEEP : FLAT).then(() => {
+        sizes.observe(area);
         area.removeAllListeners("plotly_hover");
         area.on("plotly_hover", (event) => this.read(points, event.points[0]?.customdata));
       });
@@ -351,6 +375,7 @@
     }
 
     drop(frame) {
+      sizes.unobserve(frame.children[1]);
       Plotly.purge(frame.children[1]);
       frame.remove();
     }
@@ -367,7 +392,9 @@
 
   function show(place) {
     if (place.dataset.chart !== undefined) {
-      if (!drawn.has(place)) drawn.set(place, null), drawChart(place);
+      if (drawn.has(place)) return;
+      drawn.set(place, null);
+      drawChart(place);
     } else if (!drawn.has(place)) {
       drawn.set(place, new Maps(place));
     } else if (drawn.get(place).panels.childElementCount === 0) {

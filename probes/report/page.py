@@ -1,7 +1,8 @@
 """One offline HTML page of runs and results: the answer first, then curves, maps, pictures, and how to repeat it.
 
-Everything is inside the page (plotly, data, pictures, styles): it asks the network for nothing and opens from disk. Names
-and texts are escaped. A part that is missing is said to be missing. Each chart also lies as a PNG beside the results.
+Everything is inside the page (plotly, data, pictures, styles): it asks the network for nothing and opens from disk.
+Names and texts are escaped. A part that is missing is said to be missing. Each chart also lies as a PNG beside the
+results.
 """
 
 import json
@@ -24,6 +25,7 @@ class Joint:
     """What the same probe found in several folders."""
 
     probe: str
+    num_folders: int
     sheets: list[Sheet]
     notes: list[str]
 
@@ -86,7 +88,8 @@ def _data(sections: Sequence[Section]) -> dict[str, Any]:
         for chart in section.curves:
             charts[f"{section.anchor}/{chart.file}"] = chart.data()
         for part in section.probes:
-            for chart in [*part.trajectories, *(chart for layer in part.layers for chart in layer.charts)]:
+            over_steps = part.over_steps.charts if part.over_steps else []
+            for chart in [*over_steps, *(chart for layer in part.layers for chart in layer.charts)]:
                 charts[f"{part.anchor}/{chart.file}"] = chart.data()
             if part.maps is not None:
                 maps[part.anchor] = part.maps
@@ -103,7 +106,7 @@ def _joint(sections: Sequence[Section]) -> list[Joint]:
     for probe, parts in found.items():
         if len(parts) > 1:
             sheets = headline_sheets([(f"{name}: ", part.results) for name, part in parts])
-            joint.append(Joint(probe, sheets, _cautions([part for _, part in parts])))
+            joint.append(Joint(probe, len(parts), sheets, _cautions([part for _, part in parts])))
     return joint
 
 

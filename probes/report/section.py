@@ -1,4 +1,4 @@
-"""What the page shows of one folder, and of one probe in it: everything worked out, so that the template only places it."""
+"""What the page shows of one folder and of each probe in it, worked out so that the template only places it."""
 
 import base64
 import json
@@ -12,10 +12,9 @@ from probes.report.chart import Chart
 from probes.report.folder import Finding, Folder
 from probes.report.layers import LayerPart, file_name, layer_parts, other_scores
 from probes.report.map_data import map_data
-from probes.report.metrics import Metrics
 from probes.report.sheet import Sheet, summary_sheet, table_sheet
 from probes.report.training import key_figures, summary_line, training_charts
-from probes.report.trajectories import trajectories
+from probes.report.trajectories import Trajectories, trajectories
 from probes.results import Results, Score
 from probes.summary import Summary
 
@@ -42,8 +41,7 @@ class ProbePart:
     results: Results
     step: int | None
     summary: list[Sheet]
-    trajectories: list[Chart]
-    trajectory_sheets: list[Sheet]
+    over_steps: Trajectories | None
     layers: list[LayerPart]
     others: list[Sheet]
     maps: dict[str, Any] | None
@@ -75,7 +73,7 @@ def section_of(folder: Folder, anchor: str) -> Section:
     probes = [
         _probe_part(finding, folder, f"{anchor}-{index}", missing) for index, finding in enumerate(folder.findings)
     ]
-    over_steps = {part.results.probe for part in probes if part.trajectories}
+    over_steps = {part.results.probe for part in probes if part.over_steps}
     curves = training_charts(metrics, shown_elsewhere=over_steps) if metrics else []
     _draw(curves, folder.path / "probes", [folder.path / "metrics.jsonl"], missing)
     versions = (folder.progress or {}).get("versions")
@@ -102,9 +100,7 @@ def headline_sheets(summaries: Sequence[tuple[str, Results]]) -> list[Sheet]:
     for prefix, results in summaries:
         scores = [score for score in results.headlines if score.role != "difference"]
         plain = plain.joined(Summary.of(scores, results.measures, prefix=prefix))
-        differences = differences.joined(
-            Summary.of(_differences(results.headlines), results.measures, prefix=prefix)
-        )
+        differences = differences.joined(Summary.of(_differences(results.headlines), results.measures, prefix=prefix))
     sheets = [
         summary_sheet(plain, "With 95 % intervals in brackets"),
         summary_sheet(differences, "Differences, the first minus the second, and what the interval allows to say"),
@@ -128,34 +124,42 @@ def _probe_part(finding: Finding, folder: Folder, anchor: str, missing: list[str
     results, home = finding.results, finding.path.parent
     layers = layer_parts(results)
     snapshots = folder.snapshots.get(results.probe, {})
-    over_steps, step_sheets = trajectories(results, snapshots)
+    over_steps = trajectories(results, snapshots)
     own = {Path(picture.file).name for picture in results.pictures}
     charts = [chart for part in layers for chart in part.charts]
     _draw([chart for chart in charts if chart.file not in own], home, [finding.path], missing)
-    base = home if finding.step is None else home.parent
-    _draw(over_steps, base, [finding.path, *(one.path for one in snapshots.values())], missing)
+    files = [
+        f"{results.probe}.json",
+        f"{results.probe}.csv",
+        *(f"{results.probe}.{one.name}.csv" for one in results.tables),
+    ]
+    if over_steps is not None:
+        base = home if finding.step is None else home.parent
+        files.append(f"report-{file_name(results.probe)}-by-step.csv")
+        _draw(over_steps.charts, base, [finding.path, *(one.path for one in snapshots.values())], missing)
+        _write(over_steps, base / files[-1], missing)
     others = other_scores(results)
     plain = [score for score in others if score.role != "difference"]
     sheets = [
         summary_sheet(Summary.of(plain, results.measures), "Other figures, with 95 % intervals"),
-        summary_sheet(Summary.of(_differences(others), results.measures), "Other differences, the first minus the second"),
+        summary_sheet(
+            Summary.of(_differences(others), results.measures), "Other differences, the first minus the second"
+        ),
     ]
     live = {chart.file for chart in charts}
-    tables = [table_sheet(table, results.probe) for table in results.tables]
     return ProbePart(
         anchor,
         results,
         finding.step,
         headline_sheets([("", results)]),
         over_steps,
-        step_sheets,
         layers,
         [sheet for sheet in sheets if sheet is not None],
         map_data(results),
         [_shown(picture, home) for picture in results.pictures if Path(picture.file).name not in live],
-        tables,
+        [table_sheet(table, results.probe) for table in results.tables],
         _facts(results),
-        [f"{results.probe}.json", f"{results.probe}.csv", *(table.csv for table in tables)],
+        files,
     )
 
 
@@ -170,6 +174,13 @@ def _draw(charts: Sequence[Chart], folder: Path, sources: Sequence[Path], missin
             chart.draw(folder, sources)
     except OSError as error:
         missing.append(f"{folder}: the charts' PNGs cannot be written ({error.strerror}).")
+
+
+def _write(over_steps: Trajectories, path: Path, missing: list[str]) -> None:
+    try:
+        over_steps.write(path)
+    except OSError as error:
+        missing.append(f"{path}: cannot be written ({error.strerror}).")
 
 
 def _shown(picture: Any, folder: Path) -> Shown:
@@ -196,6 +207,7 @@ def _fact(value: Any) -> str:
         return ", ".join(map(_fact, value))
     if isinstance(value, dict) and all(isinstance(one, str | int | float | dict) for one in value.values()):
         return "; ".join(
-            f"{key}: {_fact(one)}" if not isinstance(one, dict) else f"{key} ({_fact(one)})" for key, one in value.items()
+            f"{key}: {_fact(one)}" if not isinstance(one, dict) else f"{key} ({_fact(one)})"
+            for key, one in value.items()
         )
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

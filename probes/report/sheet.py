@@ -24,6 +24,8 @@ class Sheet:
     left_out: int = 0
     """Rows that are in the CSV file only."""
     csv: str = ""
+    muted: frozenset[int] = frozenset()
+    """Numbers of the rows that are baselines."""
 
 
 def summary_sheet(summary: Summary, caption: str) -> Sheet | None:
@@ -31,7 +33,8 @@ def summary_sheet(summary: Summary, caption: str) -> Sheet | None:
     if not summary.rows:
         return None
     rows = [[row.label, *(summary.text(row, key) for key in summary.measures)] for row in summary.rows]
-    return Sheet(caption, ["", *summary.headings()], rows)
+    muted = {at for at, row in enumerate(summary.rows) if row.is_baseline}
+    return Sheet(caption, ["", *summary.headings()], rows, muted=frozenset(muted))
 
 
 def table_sheet(table: Table, probe: str) -> Sheet:

@@ -61,8 +61,8 @@ def training_charts(metrics: Metrics, *, shown_elsewhere: Collection[str]) -> li
     """
     charts = []
     for stem, title, axis, prefixes, suffix in CURVES:
-        keys = dict.fromkeys(key for prefix in prefixes for key in metrics.keys(prefix, suffix))
-        charts.append(_chart(metrics, list(keys), f"report-{stem}.png", title, axis))
+        shown = dict.fromkeys(key for prefix in prefixes for key in metrics.keys(prefix, suffix))
+        charts.append(_chart(metrics, list(shown), f"report-{stem}.png", title, axis))
     keys = metrics.keys("probe/")
     for probe in dict.fromkeys(key.split("/")[1] for key in keys):
         if probe not in shown_elsewhere:

@@ -7,13 +7,14 @@ checkpoints. The finished model, which is the best checkpoint's and has no step 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from probes.cells import UNIT_NAMES, cell
 from probes.report.chart import Chart, Line
 from probes.report.folder import Finding
 from probes.report.layers import file_name, owner, scale
 from probes.report.sheet import Sheet
-from probes.results import Measure, Results, Score
+from probes.results import Measure, Results, Score, write_csv
 from probes.summary import measure_of
 
 FINAL = "finished model"
@@ -31,8 +32,23 @@ class Moment:
     score: Score
 
 
-def trajectories(final: Results, snapshots: Mapping[int, Finding]) -> tuple[list[Chart], list[Sheet]]:
-    """Charts and tables of each measure over the steps; none where there are fewer than two steps.
+@dataclass(frozen=True)
+class Trajectories:
+    """What is shown of one probe over the steps."""
+
+    charts: list[Chart]
+    sheets: list[Sheet]
+    moments: list[Moment]
+
+    def write(self, path: Path) -> None:
+        """The figures as CSV: the step and what a Score has; the finished model's have no step."""
+        fields = list(Score.model_fields)
+        rows = [[one.step, one.label, *(getattr(one.score, name) for name in fields)] for one in self.moments]
+        write_csv(path, ["step", "line", *fields], rows)
+
+
+def trajectories(final: Results, snapshots: Mapping[int, Finding]) -> Trajectories | None:
+    """Charts and tables of each measure over the steps; None where there are fewer than two steps.
 
     Args:
         final: the results in the run's own folder, or those of one call.
@@ -50,14 +66,14 @@ def trajectories(final: Results, snapshots: Mapping[int, Finding]) -> tuple[list
         moments = _moments(final, None, is_alone=False)
         taken = {moment.step for moment in moments if moment.step is not None}
     if len(taken) < 2:
-        return [], []
+        return None
     charts, sheets = [], []
     for key in dict.fromkeys(moment.score.measure for moment in moments):
         measure = measure_of(final.measures, key)
         mine = [moment for moment in moments if moment.score.measure == key]
         charts.append(_chart(mine, measure, f"report-{file_name(final.probe, key)}-by-step.png"))
         sheets.append(_sheet(mine, measure))
-    return charts, sheets
+    return Trajectories(charts, sheets, moments)
 
 
 def _moments(results: Results, step: int | None, *, is_alone: bool) -> list[Moment]:
@@ -103,10 +119,10 @@ def _chart(moments: Sequence[Moment], measure: Measure, file: str) -> Chart:
         if at_steps:
             points = [(float(step), at_steps[step]) for step in sorted(at_steps)]
             lines.append(_line(label, points, measure, colour=index, dash=dash))
-        if at_steps and stepless:
+        if at_steps and stepless and mine[0].score.role == "model":
             lines.append(_line(f"{label}, {FINAL}", [(after, stepless[-1])], measure, colour=index, is_apart=True))
             has_final = True
-        elif stepless:
+        elif stepless and not at_steps:
             levels.append((f"{label}: {cell(stepless[-1], measure)}", unit * stepless[-1].value))
     caption = "Bands: 95 % intervals." + (f" The {FINAL} stands right of the last step." if has_final else "")
     return Chart(file, f"{measure.title} over training", "step", UNIT_NAMES[measure.unit], lines, levels, caption)
