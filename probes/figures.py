@@ -6,7 +6,6 @@ has a marker or a dash of its own as well. Text is shown as it stands, so a `$` 
 
 import math
 import textwrap
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.labels import place_labels
+from probes.labels import place_labels, quiet_glyphs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -331,10 +330,11 @@ def draw_panels(target: Path | IO[bytes], rows: Sequence[Sequence[Panel]], *, ti
             frameon=False,
             fontsize=9,
         )
-    figure.draw_without_rendering()
-    for plot, panel in zip(plots, panels, strict=True):
-        if panel.labels:
-            place_labels(figure, plot, panel.points, [shorten(label, 20) for label in panel.labels], colour=GREY)
+    with quiet_glyphs():
+        figure.draw_without_rendering()
+        for plot, panel in zip(plots, panels, strict=True):
+            if panel.labels:
+                place_labels(figure, plot, panel.points, [shorten(label, 20) for label in panel.labels], colour=GREY)
     _save(figure, target)
 
 
@@ -396,7 +396,5 @@ def _save(figure: "Figure", target: Path | IO[bytes]) -> None:
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-    with warnings.catch_warnings():
-        # A script that the font lacks is drawn as boxes; the text itself stands in the table.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with quiet_glyphs():
         figure.savefig(target, format="png", dpi=DOTS_PER_INCH, facecolor="white")

@@ -2,7 +2,9 @@
 
 # N points, C candidate places of one name
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +67,14 @@ def place_labels(figure: "Figure", plot: "Axes", points: Array, texts: Sequence[
         )  # fmt: skip
         note.set_in_layout(False)
     return len(taken)
+
+
+@contextmanager
+def quiet_glyphs() -> Iterator[None]:
+    """No warnings of scripts that the font lacks: they are drawn as boxes, and the text itself stands in the tables."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _flat(plot: "Axes", points: Array) -> Array:

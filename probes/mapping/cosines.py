@@ -95,12 +95,12 @@ def difference(one: PairMean, other: PairMean) -> PairMean:
 
 
 def _interval(value: float, left_out: Array, *, widest: float) -> tuple[float, float]:
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n = len(left_out)
     if n < 2 or np.isnan(left_out).any():
         return -widest, widest
     deviation = float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * deviation
     # The last digit of equal cosines moves; an interval never excludes its value.
     return min(value, max(value - half, -widest)), max(value, min(value + half, widest))

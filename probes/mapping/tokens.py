@@ -19,7 +19,7 @@ from probes.mapping.cells import cells_of, cosine_tables, draw_cosines, shown_la
 from probes.mapping.cosines import PairMean, cosine_matrix, difference, pair_mean, z_scored
 from probes.mapping.inputs import Occurrence, Sentence, find_word
 from probes.mapping.stating import INTERVALS, RAW, WITH_TSNE, Z_SCORED, score_of, stated
-from probes.mapping.views import View, draw_layers, draw_views, layers_of, save_views, timed
+from probes.mapping.views import OTHER_WORDS, View, draw_layers, draw_views, layers_of, save_views, timed
 from probes.models import Model
 from probes.probe import Inquiry
 from probes.probe_error import ProbeError
@@ -151,7 +151,7 @@ def _point(number: int, text: str, span: Span, places: Sequence[Span], word: str
         label = f"##{label}"
     group = f"sentence {number + 1}"
     if word is not None:
-        group = word if any(begin < b and end > a for a, b in places) else "other words"
+        group = word if any(begin < b and end > a for a, b in places) else OTHER_WORDS
     return Point(text=text, span=span, group=group, label=label)
 
 

@@ -5,6 +5,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from probes.figures import Curve, Panel, draw_curves, draw_panels
 from probes.maps import Saved, file_stem, make_map, save_vectors, unit
@@ -16,6 +17,8 @@ from probes.source import Vectors
 
 MOST_ALL_LAYERS = 500
 """Points up to which a map has every layer, and not only the last; t-SNE takes a second for each then."""
+OTHER_WORDS = "other words"
+"""Group of the tokens that are not the word asked about; grey in pictures."""
 MOST_LABELS = 400
 """Points up to which they are named in pictures."""
 
@@ -76,13 +79,14 @@ def draw_views(inquiry: Inquiry, views: Sequence[View], *, title: str, name: str
             rows.append([*row, None, None])
             continue
         scaled = unit(view.vectors_KND[-1])
+        import_module("sklearn.manifold")  # which takes longer than what is timed
         began = time.perf_counter()
         found = principal(scaled)
         pca_seconds, began = timed(began), time.perf_counter()
         spread = project_tsne(scaled, seed=inquiry.seed)
         rows.append([*row, pca_seconds, timed(began)])
         where = f"{view.name}, layer {last}" if view.card.num_layers else view.name
-        groups = [point.group for point in view.points]
+        groups = ["" if point.group == OTHER_WORDS else point.group for point in view.points]
         labels = [point.label for point in view.points] if shape[1] <= MOST_LABELS else []
         share = f"{100 * sum(found.variance[: 3 if in_space else 2]):.0f} % of the variance"
         flat = found.points if in_space else found.points[:, :2]
