@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from pretrain import probing
 from pretrain.distributed.processes import Processes
 from pretrain.distributed.signals import Interrupted, Signals
-from pretrain.probing import Probing, ProbeSettings, ProbingEnded
+from pretrain.probing import ProbeSettings, Probing, ProbingEnded
 from pretrain.recipe import Recipe, RecipeError
 from probes.results import Measure, Results, Score, write_results
 
