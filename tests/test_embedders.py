@@ -171,7 +171,9 @@ def test_a_long_sentence_counts_if_its_word_is_read(folder: Path) -> None:
 
 def test_a_word_that_is_cut_off_is_refused_by_sentence_number(folder: Path) -> None:
     sentence = "so " * 40 + "bank"
-    with pytest.raises(ProbeError, match=rf"sentence 2 .*has more than {MOST_TOKENS} tokens.* the {MOST_TOKENS} that") as refusal:
+    with pytest.raises(
+        ProbeError, match=rf"sentence 2 .*has more than {MOST_TOKENS} tokens.* the {MOST_TOKENS} that"
+    ) as refusal:
         Embedder.from_folder(folder).embed(["the bank", sentence], [(4, 8), (120, 124)])
     assert "'bank' lies beyond" in str(refusal.value) and "Shorten the sentence" in str(refusal.value)
 
