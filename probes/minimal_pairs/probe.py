@@ -270,6 +270,8 @@ def _notes(scoring: Scoring, num_paradigms: int) -> list[str]:
         " them, so it is for other paradigms of the kind; that of a field draws pairs only, since it has few"
         " paradigms; that of a paradigm is Wilson's, for other pairs made by the same template.",
         "Pairs of a paradigm share templates and words, so they are less than independent, which no interval covers.",
+        "Where the layers are computed in bfloat16, scores move by up to a tenth of a nat, which decides pairs that are"
+        " nearly tied by chance; --precision float32 leaves that out.",
         "Differences are taken pair by pair on the same pairs: their intervals are paired.",
         "Frequencies of words in a model's training text are not known here, so there is no unigram baseline.",
     ]
