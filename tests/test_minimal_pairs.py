@@ -175,7 +175,7 @@ def test_models_and_baselines_stand_side_by_side(tmp_path: Path, bert: Path) -> 
     assert all(score.low <= score.value <= score.high for score in found.scores)
     assert (tmp_path / "out" / found.pictures[0].file).is_file()
     assert (tmp_path / "out" / "minimal_pairs.sentences.csv").read_text().count("\n") == 6
-    assert found.data["same sentence twice"] == 1
+    assert whole["chance"].value == 0.5 and found.data["same sentence twice"] == 1
 
 
 def _right(folder: Path, numbers: list[int]) -> float:

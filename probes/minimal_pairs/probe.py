@@ -7,22 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 
+from probes.masked_lm import MaskedLM, open_masked_lm, open_random_masked_lm
 from probes.minimal_pairs.accuracy import Array, Figure, difference, mean_over_paradigms, outcomes_of, share
 from probes.minimal_pairs.pairs import Pair, read_pairs, sha256_of
+from probes.minimal_pairs.scoring import Scoring, score_sentences
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
 from probes.results import Measure, ModelCard, Results, Role, Score, Table, write_text
 
-if TYPE_CHECKING:
-    from probes.masked_lm import MaskedLM
-
 ACCURACY = Measure(title="accuracy", unit="share")
 FEWER_WORDS = "fewer words"
-SCORINGS = ("word_l2r", "original")
 RANDOM = "random weights"
 
 
@@ -47,14 +45,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--pairs", type=Path, required=True, metavar="FILE|FOLDER", help="JSON lines as BLiMP's, or a folder of *.jsonl"
     )
     parser.add_argument(
-        "--scoring", choices=SCORINGS, default="word_l2r",
+        "--scoring", choices=get_args(Scoring), default="word_l2r",
         help="word_l2r: a token is masked with the later ones of its word; original: alone [word_l2r]",
     )  # fmt: skip
     parser.add_argument("--most", type=int, metavar="N", help="pairs of each paradigm, the first ones [all]")
     parser.add_argument("--random-weights", action="store_true", help="adds each model's architecture, untrained")
 
 
-def examine(inquiry: Inquiry, *, pairs: Path, scoring: str, most: int | None, random_weights: bool) -> Results:
+def examine(inquiry: Inquiry, *, pairs: Path, scoring: Scoring, most: int | None, random_weights: bool) -> Results:
     """Accuracy of every model on minimal pairs, by paradigm and field, with differences and baselines.
 
     Raises:
@@ -68,6 +66,8 @@ def examine(inquiry: Inquiry, *, pairs: Path, scoring: str, most: int | None, ra
     models = [one for one in contestants if one.role == "model"]
     for first, second in combinations(models, 2):
         scores += _differences(first, second, paradigms, inquiry.seed)
+    n = sum(map(len, paradigms.values()))
+    scores.append(Score(measure="accuracy", model="chance", role="baseline", value=0.5, low=0.5, high=0.5, n=n))
     _write_sentences(inquiry.out / "minimal_pairs.sentences.csv", paradigms, contestants)
     results = Results(
         probe="minimal_pairs",
@@ -82,7 +82,7 @@ def examine(inquiry: Inquiry, *, pairs: Path, scoring: str, most: int | None, ra
         data={
             "file": str(pairs),
             "sha256": sha256_of(pairs),
-            "n": sum(map(len, paradigms.values())),
+            "n": n,
             "same sentence twice": sum(pair.good == pair.bad for some in paradigms.values() for pair in some),
             "paradigms": {name: len(some) for name, some in paradigms.items()},
         },
@@ -97,11 +97,9 @@ def examine(inquiry: Inquiry, *, pairs: Path, scoring: str, most: int | None, ra
 
 
 def _contestants(
-    inquiry: Inquiry, paradigms: Mapping[str, list[Pair]], scoring: str, random_weights: bool
+    inquiry: Inquiry, paradigms: Mapping[str, list[Pair]], scoring: Scoring, random_weights: bool
 ) -> tuple[list[Contestant], list[ModelCard]]:
     """The models, then the baselines; one model is open at a time."""
-    from probes.masked_lm import open_masked_lm, open_random_masked_lm
-
     models: list[Contestant] = []
     baselines = [_by_length(FEWER_WORDS, paradigms, lambda sentence: len(sentence.split()))]
     cards = []
@@ -110,25 +108,21 @@ def _contestants(
         lm = open_masked_lm(model)
         cards.append(model.card(lm.encoder))
         models.append(_judge(model.name, "model", lm, paradigms, scoring))
-        count = {sentence: n for sentence, n in _num_tokens(lm, paradigms).items()}
+        num_tokens = _num_tokens(lm, paradigms)
         of = f" of {model.name}" if several else ""
-        baselines.append(_by_length(f"fewer tokens{of}", paradigms, count.__getitem__))
+        baselines.append(_by_length(f"fewer tokens{of}", paradigms, num_tokens.__getitem__))
         if random_weights:
             untrained = open_random_masked_lm(model, inquiry.seed)
             baselines.append(_judge(f"{RANDOM}{of}", "baseline", untrained, paradigms, scoring))
     return [*models, *baselines], cards
 
 
-def _judge(name: str, role: Role, lm: "MaskedLM", paradigms: Mapping[str, list[Pair]], scoring: str) -> Contestant:
-    from probes.minimal_pairs.scoring import Scoring, score_sentences
-
-    assert scoring in get_args(Scoring)
+def _judge(name: str, role: Role, lm: MaskedLM, paradigms: Mapping[str, list[Pair]], scoring: Scoring) -> Contestant:
     good, bad, num_unknown = {}, {}, 0
     for paradigm, pairs in paradigms.items():
         names = [f"{side} of {pair.place}" for side in ("sentence_good", "sentence_bad") for pair in pairs]
-        scored = score_sentences(
-            lm, [*(pair.good for pair in pairs), *(pair.bad for pair in pairs)], names=names, scoring=scoring,  # type: ignore[arg-type]
-        )  # fmt: skip
+        sentences = [*(pair.good for pair in pairs), *(pair.bad for pair in pairs)]
+        scored = score_sentences(lm, sentences, names=names, scoring=scoring)
         good[paradigm], bad[paradigm] = np.split(scored.scores, 2)
         num_unknown += int(scored.num_unknown.sum())
     return Contestant(name, role, good, bad, num_unknown)
@@ -141,7 +135,7 @@ def _by_length(name: str, paradigms: Mapping[str, list[Pair]], length: Callable[
     return Contestant(name, "baseline", good, bad)
 
 
-def _num_tokens(lm: "MaskedLM", paradigms: Mapping[str, list[Pair]]) -> dict[str, int]:
+def _num_tokens(lm: MaskedLM, paradigms: Mapping[str, list[Pair]]) -> dict[str, int]:
     sentences = [sentence for pairs in paradigms.values() for pair in pairs for sentence in (pair.good, pair.bad)]
     encoded = lm.network.encode(sentences)
     return {sentence: len(one.offsets) for sentence, one in zip(sentences, encoded, strict=True)}
@@ -206,7 +200,11 @@ def _answer(scores: list[Score], models: list[Contestant], paradigms: Mapping[st
         for score in whole.values()
         if score.role == "difference"
     ]
-    baselines = [f"{score.model} {_percent(score)}" for score in whole.values() if score.role == "baseline"]
+    baselines = [
+        f"{score.model} {_percent(score)}"
+        for score in whole.values()
+        if score.role == "baseline" and score.model != "chance"
+    ]
     return [*said, f"Baselines: {'; '.join(baselines)}."]
 
 
@@ -215,8 +213,8 @@ def _percent(score: Score) -> str:
 
 
 def _paradigm_table(scores: list[Score], paradigms: Mapping[str, list[Pair]]) -> Table:
-    named = dict.fromkeys(score.model for score in scores)
     single = {(s.model, s.group): s for s in scores if s.variant == "paradigm"}
+    named = dict.fromkeys(model for model, _ in single)
     rows = [
         [name, pairs[0].field, pairs[0].term, len(pairs), *(round(single[who, name].value, 4) for who in named)]
         for name, pairs in paradigms.items()
@@ -258,7 +256,7 @@ def _write_sentences(path: Path, paradigms: Mapping[str, list[Pair]], contestant
     write_text(path, text.getvalue())
 
 
-def _notes(scoring: str, num_paradigms: int) -> list[str]:
+def _notes(scoring: Scoring, num_paradigms: int) -> list[str]:
     how = (
         "a token is masked together with the later pieces of its own word (PLL-word-l2r, Kauf & Ivanova 2023)"
         if scoring == "word_l2r"
@@ -272,6 +270,8 @@ def _notes(scoring: str, num_paradigms: int) -> list[str]:
         " them, so it is for other paradigms of the kind; that of a field draws pairs only, since it has few"
         " paradigms; that of a paradigm is Wilson's, for other pairs made by the same template.",
         "Pairs of a paradigm share templates and words, so they are less than independent, which no interval covers.",
+        "Where the layers are computed in bfloat16, scores move by up to a tenth of a nat, which decides pairs that are"
+        " nearly tied by chance; --precision float32 leaves that out.",
         "Differences are taken pair by pair on the same pairs: their intervals are paired.",
         "Frequencies of words in a model's training text are not known here, so there is no unigram baseline.",
     ]
