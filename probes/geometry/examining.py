@@ -173,7 +173,7 @@ def _words(one: Measured, material: Material) -> Table:
     return Table(
         name=f"words-{stem}",
         title=f"Self-similarity of each word minus that of random pairs, {one.name}",
-        columns=["word", "uses", *(f"layer {layer}" for layer in layers)],
+        columns=["word", "uses compared", *(f"layer {layer}" for layer in layers)],
         rows=rows,
         caption=f"The {len(rows)} words that occur often enough, the most frequent first.",
         model=one.name,

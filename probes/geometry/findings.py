@@ -92,9 +92,11 @@ def answer(scores: Sequence[Score], *, measured: Sequence[tuple[str, int]]) -> l
             )
         )
         top = found[name, "contribution_of_1", layer, ""]
+        scaled = found[name, "self_similarity_adjusted", layer, "z-scored"]
         said.append(
-            f"{name}, last layer ({layer}): two uses of a word have a cosine {_shown(same)} above random pairs (mean"
-            f" over {same.n} words), and random pairs have {_shown(cosine)} ({cosine.n} words), of which one dimension"
+            f"{name}, last layer ({layer}): two uses of a word have a cosine {_shown(same)} above random pairs"
+            f" ({_shown(scaled)} with z-scored dimensions; mean over {same.n} words),"
+            f" and random pairs have {_shown(cosine)} ({cosine.n} words), of which one dimension"
             f" makes {top.value:.3f}."
         )
         said.append(

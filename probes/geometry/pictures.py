@@ -16,6 +16,9 @@ SHOWN = {
 }
 
 
+UNIT_NAMES = {"cosine": "cosine", "index": "difference of shares"}
+
+
 def draw(scores: Sequence[Score], *, out: Path) -> list[Picture]:
     """One picture a measure: every model and baseline over the layers, with bands; writes geometry.*.png."""
     pictures = []
@@ -28,7 +31,7 @@ def draw(scores: Sequence[Score], *, out: Path) -> list[Picture]:
             [_curve(name, [score for score in chosen if score.model == name]) for name in names],
             title=title,
             x_label="layer",
-            y_label=MEASURES[measure].unit,
+            y_label=UNIT_NAMES[MEASURES[measure].unit],
             whole_x=True,
         )
         pictures.append(Picture(file=file, caption=f"{title}; bands are 95 % intervals.", kind="curve"))
