@@ -288,6 +288,12 @@ def test_differences_are_paired_and_antisymmetric() -> None:
         assert found.low > 0 and figure(fits).low < figure(other).high  # told apart only because it is paired
 
 
+def test_figures_of_different_numbers_of_seeds_can_be_compared() -> None:
+    judge, fits = _judged()
+    found = judge.macro_f1_difference(fits, Fits(fits.predictions[:1], (0.1,)))
+    assert found.low < found.value < found.high
+
+
 def test_accuracy_intervals_hold_the_truth_at_their_rate() -> None:
     rng = np.random.default_rng(7)
     held = 0
@@ -419,8 +425,23 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path, options: list[str], mes
 def test_one_file_is_divided_by_the_seed(tmp_path: Path) -> None:
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("2 2\nthe 1 2\nhere 2 1\n")
-    train = _file(tmp_path / "train.csv", 50)
-    arguments = [str(vectors), "--train", str(train), "--out", str(tmp_path / "out"), "--seeds", "1", "--no-pictures"]
-    results = conduct("classify", PROBE, [*arguments, "--most", "30", "--test-share", "0.4"]).results
+    results = _of_words(tmp_path, vectors, "--most", "30", "--test-share", "0.4")
     assert (results.data["train"]["n"], results.data["test"]["n"]) == (30, 20)
     assert not results.pictures
+
+
+def test_word_vectors_that_know_no_word_guess_and_it_is_said(tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("2 2\nnobody 1 2\nsays 2 1\n")
+    results = _of_words(tmp_path, vectors)
+    assert "vectors.txt knows no word of 40 of 40 training texts and of 10 of 10 test texts: their vectors are 0." in (
+        results.notes
+    )
+    found = _scores(results, "accuracy", model="vectors.txt", group=None)[0]
+    assert found.value == _scores(results, "accuracy", model="majority class", group=None)[0].value
+
+
+def _of_words(tmp_path: Path, vectors: Path, *options: str) -> Results:
+    train = _file(tmp_path / "train.csv", 50)
+    arguments = [str(vectors), "--train", str(train), "--out", str(tmp_path / "out"), "--seeds", "1", "--no-pictures"]
+    return conduct("classify", PROBE, [*arguments, *options]).results

@@ -62,7 +62,7 @@ class Head(nn.Module):
         self.top: nn.Linear | None = None
         if units:
             # Its own start would draw from torch's common generator.
-            self.top = nn.utils.skip_init(nn.Linear, units, num_classes)
+            self.top = nn.utils.skip_init(nn.Linear, units, num_classes)  # type: ignore[no-untyped-call]
             nn.init.normal_(self.top.weight, std=units**-0.5, generator=generator)
             nn.init.zeros_(self.top.bias)
 
@@ -87,7 +87,8 @@ class Head(nn.Module):
         if self.way == "function":
             return torch.full_like(self.scalars, len(self.scalars) ** -0.5)  # all layers side by side are 1 long
         weights_K = self.scalars.softmax(0)
-        return weights_K / (weights_K @ self.products_KK @ weights_K).sqrt()
+        # Where nothing differs between the texts, all vectors are 0.
+        return weights_K / (weights_K @ self.products_KK @ weights_K).clamp_min(1e-12).sqrt()
 
 
 def fit_head(

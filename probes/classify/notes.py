@@ -35,10 +35,18 @@ def notes_on(task: Task, entries: Sequence[Entry]) -> list[str]:
 
 def _on_cuts(task: Task, entries: Sequence[Entry]) -> list[str]:
     cut = {entry.model: entry.num_cut for entry in entries if sum(entry.num_cut)}
+    unknown = {entry.model: entry.num_unknown for entry in entries if sum(entry.num_unknown)}
+    texts = (f"{len(task.train):,} training texts", f"{len(task.test):,} test texts")
     return [
-        f"{model} read {train:,} of {len(task.train):,} training texts and {test:,} of {len(task.test):,} test texts"
-        " not to their end: they are longer than it can read."
-        for model, (train, test) in cut.items()
+        *(
+            f"{model} read {train:,} of {texts[0]} and {test:,} of {texts[1]} not to their end: they are longer than it"
+            " can read."
+            for model, (train, test) in cut.items()
+        ),
+        *(
+            f"{model} knows no word of {train:,} of {texts[0]} and of {test:,} of {texts[1]}: their vectors are 0."
+            for model, (train, test) in unknown.items()
+        ),
     ]
 
 

@@ -36,6 +36,8 @@ class Entry:
     """The only one that it takes, in a curve over layers."""
     num_cut: tuple[int, int] = (0, 0)
     """Training and test texts that the model could not read to their end."""
+    num_unknown: tuple[int, int] = (0, 0)
+    """Training and test texts that it has no vector for."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,10 @@ class Judge:
         return Figure.of(value, low, high, len(self.classes))
 
     def macro_f1_difference(self, first: Fits, second: Fits) -> Figure:
-        (value, resampled_R), (other, other_R) = self._macro_f1(first), self._macro_f1(second)
-        if (first.predictions == second.predictions).all():
+        """First minus second. Where both say the same of every text, as accuracy_difference."""
+        if np.array_equal(first.predictions, second.predictions):
             return self.accuracy_difference(first, second)
+        (value, resampled_R), (other, other_R) = self._macro_f1(first), self._macro_f1(second)
         low, high = np.quantile(resampled_R - other_R, [_TAIL, 1 - _TAIL])
         return Figure.of(value - other, low, high, len(self.classes))
 

@@ -65,6 +65,7 @@ def _examine(
     random_encoders: int,
 ) -> Results:
     from probes.classify.findings import compose
+    from probes.classify.splits import STRENGTHS
 
     texts = _texts(train, test, test_share, label_field, text_field, most, inquiry.seed)
     tasks = _tasks(*texts, sizes=sizes, seeds=seeds, hidden=hidden, seed=inquiry.seed)
@@ -85,6 +86,7 @@ def _examine(
         "random_encoders": random_encoders,
         "seed": inquiry.seed,
         "layers": inquiry.layers,
+        "strengths": STRENGTHS,
     }
     return compose(inquiry, tasks[0], entries, cards, settings)
 
@@ -160,7 +162,9 @@ def _entries(
     def entry(variant: str, layers: "Layers", way: "Way", task: "Task", layer: int | None = None) -> Entry:
         fits = fit_all(layers, task, way)
         role: Role = "baseline" if baseline else "model"
-        return Entry(baseline or model.name, variant, role, fits, task.num_train, layer, layers.num_cut)
+        return Entry(
+            baseline or model.name, variant, role, fits, task.num_train, layer, layers.num_cut, layers.num_unknown
+        )
 
     layers = read_layers(source, whole.train, whole.test, pooling="mean", layers=inquiry.layers)
     if model.is_word_vectors:

@@ -28,11 +28,13 @@ class Layers:
     test_KMD: Vectors
     num_cut: tuple[int, int]
     """Training and test texts that were cut to what the model reads."""
+    num_unknown: tuple[int, int] = (0, 0)
+    """Training and test texts of which the source knows no word, so that their vectors were 0."""
 
     def only(self, index: int) -> "Layers":
         """One of the layers, as a mix of one."""
         one = slice(index, index + 1) if index >= 0 else slice(index, index + 1 or None)
-        return Layers(self.train_KND[one], self.test_KMD[one], self.num_cut)
+        return Layers(self.train_KND[one], self.test_KMD[one], self.num_cut, self.num_unknown)
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ def read_layers(
     _check_room(source, num_layers, len(train) + len(test))
     train_KND, train_cut = source.embed_texts(train.texts, pooling=pooling, layers=layers)
     test_KMD, test_cut = source.embed_texts(test.texts, pooling=pooling, layers=layers)
+    unknown = (_count_zeros(train_KND), _count_zeros(test_KMD))
     standardise(train_KND, test_KMD)
-    return Layers(train_KND, test_KMD, (train_cut, test_cut))
+    return Layers(train_KND, test_KMD, (train_cut, test_cut), unknown)
 
 
 def standardise(train_KND: Vectors, test_KMD: Vectors) -> None:
@@ -106,6 +109,10 @@ def _chosen(layers: Layers, task: Task, split: Split, way: Way) -> tuple[Head, f
             best, most_right = (head, strength), num_right
     assert best is not None
     return best
+
+
+def _count_zeros(vectors_KND: Vectors) -> int:
+    return int((~vectors_KND.any(axis=(0, 2))).sum())
 
 
 def _check_room(source: Source, num_layers: int, num_texts: int) -> None:

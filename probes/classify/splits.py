@@ -70,8 +70,9 @@ def splits_of(labels: Sequence[str], rows: Sequence[Rows], *, seed: int) -> tupl
     """A split of each of these sets of rows: CHOOSING_SHARE of each class is chosen on, the rest fitted on."""
     splits = []
     for number, taken in enumerate(rows):
-        fitting, choosing = divide([labels[row] for row in taken], CHOOSING_SHARE, rng=_rng(seed, number))
-        splits.append(Split(number, taken[fitting], taken[choosing]))
+        rng = _rng(seed, number)
+        fitting, choosing = divide([labels[row] for row in taken], CHOOSING_SHARE, rng=rng)
+        splits.append(Split(int(rng.integers(2**31)), taken[fitting], taken[choosing]))
     return tuple(splits)
 
 
