@@ -3,7 +3,7 @@
 To add a probe: one file (or folder) with a PROBE, one line in PROBES.
 """
 
-from probes import classify, geometry, linear, mapping, minimal_pairs, neighbors, senses, static, wic
+from probes import classify, fill, geometry, linear, mapping, minimal_pairs, neighbors, senses, speed, static, wic
 from probes.probe import Probe
 from probes.probe_error import ProbeError
 
@@ -15,7 +15,9 @@ PROBES: dict[str, Probe] = {
     "classify": classify.PROBE,
     "linear": linear.PROBE,
     "minimal_pairs": minimal_pairs.PROBE,
+    "fill": fill.PROBE,
     "map": mapping.PROBE,
+    "speed": speed.PROBE,
     "static": static.PROBE,
 }
 
