@@ -160,7 +160,7 @@ def test_labelled_texts_that_cannot_be_used_are_refused(name: str, tmp_path: Pat
 
 
 def test_text_that_cannot_be_learnt_from_is_refused(tmp_path: Path, corpus: str) -> None:
-    with pytest.raises(ProbeError, match="--corpus: no/such"):
+    with pytest.raises(ProbeError, match=r"--corpus: got 'no/such\.txt'"):
         read_corpus(["no/such.txt"])
     with pytest.raises(ProbeError, match="different ones stand 5 times or more"):
         read_corpus([_write(tmp_path / "t.txt", "a b c")])
