@@ -86,17 +86,18 @@ METHODS = ("svd", "cbow", "skipgram", "fasttext")
 @pytest.fixture(scope="module")
 def learnt(corpus: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[WordVectors, Path]]:
     training = _training(corpus, METHODS, epochs=20)
-    return {one.method: (one.vectors, one.path) for one in learn(training, tmp_path_factory.mktemp("out"), seed=3)}
+    out = tmp_path_factory.mktemp("out")
+    return {trained.method: (vectors, trained.path) for vectors, trained in learn(training, out, seed=3)}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_vectors(method: str, corpus: str, learnt: dict, tmp_path: Path) -> None:
-    (again,) = learn(_training(corpus, (method,), epochs=20), tmp_path, seed=3)
-    np.testing.assert_array_equal(again.vectors.table, learnt[method][0].table)
-    assert again.vectors.words == learnt[method][0].words
+    ((again, _),) = learn(_training(corpus, (method,), epochs=20), tmp_path, seed=3)
+    np.testing.assert_array_equal(again.table, learnt[method][0].table)
+    assert again.words == learnt[method][0].words
     if method != "svd":
-        (other,) = learn(_training(corpus, (method,), epochs=20), tmp_path, seed=4)
-        assert not np.array_equal(other.vectors.table, again.vectors.table)
+        ((other, _),) = learn(_training(corpus, (method,), epochs=20), tmp_path, seed=4)
+        assert not np.array_equal(other.table, again.table)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -160,7 +161,7 @@ def test_labelled_texts_that_cannot_be_used_are_refused(name: str, tmp_path: Pat
 
 
 def test_text_that_cannot_be_learnt_from_is_refused(tmp_path: Path, corpus: str) -> None:
-    with pytest.raises(ProbeError, match="--corpus: no/such"):
+    with pytest.raises(ProbeError, match=r"--corpus: got 'no/such\.txt'"):
         read_corpus(["no/such.txt"])
     with pytest.raises(ProbeError, match="different ones stand 5 times or more"):
         read_corpus([_write(tmp_path / "t.txt", "a b c")])
@@ -175,5 +176,7 @@ def test_methods_and_text_must_fit_each_other(corpus: str) -> None:
     assert _training(corpus, None, labelled=Path("x.csv")).chosen() == (*METHODS, "labels")
     with pytest.raises(ProbeError, match="got labels, expected --labelled FILE"):
         _training(corpus, ("labels",)).chosen()
+    with pytest.raises(ProbeError, match=r"--methods: got 'word2vec', expected some of svd,cbow"):
+        _training(corpus, ("word2vec",)).chosen()
     with pytest.raises(ProbeError, match="--labelled: got text that none of --methods svd"):
         _training(corpus, ("svd",), labelled=Path("x.csv")).chosen()

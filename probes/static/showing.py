@@ -68,7 +68,7 @@ def tables(subjects: Sequence[Subject], learnt: Sequence[Trained]) -> list[Table
     if learnt:
         columns = ["method", "file", "words in the table", "words of text", "seconds", "remark"]
         rows = [
-            [one.method, one.path.name, len(one.vectors.words), one.num_words, round(one.seconds, 2), one.remark]
+            [one.method, one.path.name, one.num_words, one.text_words, round(one.seconds, 2), one.remark]
             for one in learnt
         ]
         caption = "The files may be named as MODEL of any probe."

@@ -39,8 +39,10 @@ class Training:
         """The methods to go through.
 
         Raises:
-            ProbeError: one that there is no text for, or text that no method is for.
+            ProbeError: one that is not known or that there is no text for, or text that no method is for.
         """
+        if unknown := [method for method in self.methods or () if method not in METHODS]:
+            raise ProbeError(f"--methods: got {unknown[0]!r}, expected some of {','.join(METHODS)}. Correct it.")
         possible = (*(FROM_TEXT if self.corpus else ()), *(("labels",) if self.labelled else ()))
         methods = possible if self.methods is None else self.methods
         if missing := [method for method in methods if method not in possible]:
@@ -61,21 +63,22 @@ class Training:
 
 @dataclass(frozen=True)
 class Trained:
-    """Vectors that were learnt."""
+    """What was learnt, apart from the vectors."""
 
     method: str
-    vectors: WordVectors
     path: Path
     num_words: int
-    """Of the text, repeats counted, as often as it was read once."""
+    """Different words in the table."""
+    text_words: int
+    """Words of the text that are in the table, repeats counted, of one round."""
     seconds: float
     remark: str
     data: dict[str, Any]
     """Of the texts that had been read by then: files, digests and sizes."""
 
 
-def learn(training: Training, out: Path, *, seed: int) -> Iterator[Trained]:
-    """Vectors by method, in the order asked for; each is also written to OUT/<method>.bin.
+def learn(training: Training, out: Path, *, seed: int) -> Iterator[tuple[WordVectors, Trained]]:
+    """Vectors by method, in the order asked for; none are kept here, each table is also written to OUT/<method>.bin.
 
     Raises:
         ProbeError: text that cannot be read or holds too little.
@@ -87,11 +90,13 @@ def learn(training: Training, out: Path, *, seed: int) -> Iterator[Trained]:
         began = time.monotonic()
         path = out / f"{method}.bin"
         if method == "labels":
-            vectors, num_words, remark = _from_labels(training, path, seed)
+            vectors, text_words, remark = _from_labels(training, path, seed)
         else:
             assert text is not None
-            vectors, num_words, remark = _from_text(text, method, training, path, seed), len(text.ids), ""
-        yield Trained(method, vectors, path, num_words, time.monotonic() - began, remark, _data(training, text))
+            vectors, text_words, remark = _from_text(text, method, training, path, seed), len(text.ids), ""
+        seconds = time.monotonic() - began
+        num_words = len(vectors.words)
+        yield vectors, Trained(method, path, num_words, text_words, seconds, remark, _data(training, text))
 
 
 def _from_text(text: CorpusText, method: str, training: Training, path: Path, seed: int) -> WordVectors:
