@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from probes.probe_error import ProbeError
-from tokenization.vocabulary import check_tokenizer_files
 
 MOST_LAYERS = 1000
 """More than any encoder has; transformers would go on making them for hours."""
@@ -124,6 +123,8 @@ def _check_files(folder: Path) -> None:
     names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.exists() else ()
     if wrong := [name for name in names if Path(name).name != name or Path(name).suffix != ".safetensors"]:
         raise ValueError(f"{index.name} names {wrong[0]!r}")
+    from tokenization.vocabulary import check_tokenizer_files  # which loads transformers, too much for a listing
+
     check_tokenizer_files(folder)
 
 

@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         " sentence, label, and start and end or word. May end in .gz",
     )  # fmt: skip
     parser.add_argument(
-        "--test", type=Path, metavar="FILE", help=f"the same [{TEST_SHARE:.0%} of the sentences of --train]"
+        "--test", type=Path, metavar="FILE", help=f"the same [{TEST_SHARE:.0%}% of the sentences of --train]"
     )
     parser.add_argument(
         "--column", metavar="N|NAME", help="the label's, counted from 1 or as in the header [2; CoNLL-U: 4; label]"
