@@ -162,7 +162,7 @@ def draw_heatmaps(
         figure.colorbar(image, ax=plot, fraction=0.046, pad=0.02, format=f"%.{decimals}f", extend="both")
         plot.set_title(wrap(name, side), pad=22)
         plot.set_xticks([])
-        plot.set_yticks(range(n), labels, fontsize=8)
+        plot.set_yticks(range(n), [shorten(label, LABEL_CHARACTERS + 4) for label in labels], fontsize=8)
         plot.tick_params(length=0)
         if n <= MOST_HEATMAP_NUMBERS:
             _write_numbers(plot, matrix, low, low + spread, f".{max(2, decimals)}f")

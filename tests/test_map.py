@@ -128,9 +128,9 @@ def test_one_sentence_is_compared_with_itself(tmp_path: Path, vectors: Path) -> 
 
 
 def test_sentences_of_a_paragraph_may_lack_the_word_and_serve_as_its_context(tmp_path: Path, vectors: Path) -> None:
-    paragraph = "First a b. Then d e. Now a c."
+    paragraph = "First a b are here. Then d e are here. Now a c are here."
     results = run(tmp_path, vectors, "--paragraph", paragraph, "--word", "a", "--no-pictures")
-    assert results.data["sentences"] == ["First a b.", "Then d e.", "Now a c."]
+    assert results.data["sentences"] == ["First a b are here.", "Then d e are here.", "Now a c are here."]
     assert figures(results, "same_word", group="a")[0].n == 2
     assert figures(results, "different_words", group="a")[0].n == 3
 
