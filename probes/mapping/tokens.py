@@ -251,8 +251,9 @@ def _answer(found: Sequence[Tokens], means: Sequence[Means], word: str | None) -
 
 def _notes(num_sentences: int) -> list[str]:
     notes = [
-        "Random pairs are two different tokens of different sentences, punctuation left out. In many encoders any two vectors are alike, so a"
-        " cosine says something only by how far it stands above theirs, or with z-scored dimensions.",
+        "Random pairs are two different tokens of different sentences, punctuation left out. In many encoders any two"
+        " vectors are alike, so a cosine says something only by how far it stands above theirs, or with z-scored"
+        " dimensions.",
         "Z-scored: every dimension less its mean and over its deviation, over all tokens of these sentences in that"
         " layer. Few dimensions then no longer dominate the cosine. With few tokens the scale itself is uncertain.",
         f"{INTERVALS} leaving out one sentence at a time: how far a figure might move with other sentences like these."

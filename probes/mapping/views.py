@@ -142,7 +142,7 @@ def _picture(inquiry: Inquiry, pairs: Sequence[tuple[Panel, Panel]], title: str,
         return []
     file = f"map_{file_stem(name)}.png"
     # Two models stand side by side, more one below the other, so that no picture is wider than a screen.
-    rows = list(zip(*pairs, strict=True)) if len(pairs) <= 2 else pairs
+    rows = list(zip(*pairs, strict=True)) if len(pairs) == 2 else pairs
     draw_panels(inquiry.out / file, rows, title=title)
     caption = (
         f"{title}: vectors of length 1 by PCA and t-SNE. t-SNE keeps neighbours, not distances between groups or their"
