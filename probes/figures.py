@@ -162,10 +162,10 @@ def draw_heatmaps(
         figure.colorbar(image, ax=plot, fraction=0.046, pad=0.02, format=f"%.{decimals}f", extend="both")
         plot.set_title(wrap(name, side), pad=22)
         plot.set_xticks([])
-        plot.set_yticks(range(n), labels, fontsize=8)
+        plot.set_yticks(range(n), [shorten(label, LABEL_CHARACTERS + 4) for label in labels], fontsize=8)
         plot.tick_params(length=0)
         if n <= MOST_HEATMAP_NUMBERS:
-            _write_numbers(plot, matrix, low, low + spread, f".{max(2, decimals)}f")
+            _write_numbers(plot, matrix, low, low + spread, f"z.{max(2, decimals)}f")
         begin = 0
         for group, size in runs:
             if begin:
@@ -189,7 +189,7 @@ def draw_matrix(
     column_title: str = "",
     low: float | None = None,
     high: float | None = None,
-    number_format: str = ".2f",
+    number_format: str = "z.2f",
 ) -> None:
     """Any matrix as coloured cells with their numbers: confusions, words by categories, cosines.
 
@@ -215,10 +215,8 @@ def draw_matrix(
     )
     figure.colorbar(image, ax=plot, fraction=0.03, pad=0.02)
     plot.set_facecolor("#e8e8e8")
-    is_steep = max(map(len, column_labels), default=0) * 0.09 > inner / columns
-    plot.set_xticks(
-        range(columns), [shorten(label, 24) for label in column_labels], fontsize=8, rotation=90 if is_steep else 0
-    )
+    turn = 90 if max(map(len, column_labels), default=0) * 0.09 > inner / columns else 0
+    plot.set_xticks(range(columns), [shorten(label, 24) for label in column_labels], fontsize=8, rotation=turn)
     plot.set_yticks(range(rows), [shorten(label, LABEL_CHARACTERS) for label in row_labels], fontsize=8)
     plot.tick_params(length=0)
     plot.set(xlabel=column_title, ylabel=row_title)
@@ -244,7 +242,7 @@ def draw_bars(
     title: str,
     x_label: str,
     levels: Sequence[Level] = (),
-    number_format: str = ".2f",
+    number_format: str = "z.2f",
 ) -> None:
     """Bars one below the other with their numbers and intervals, names at the left, coloured by group.
 

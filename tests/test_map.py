@@ -127,10 +127,17 @@ def test_one_sentence_is_compared_with_itself(tmp_path: Path, vectors: Path) -> 
     assert different.value == pytest.approx(np.mean([cosine(*pair) for pair in ("ab", "ba", "ad", "bd", "ad")]))
 
 
+def test_punctuation_is_on_the_map_and_no_word_of_the_cosines(tmp_path: Path, model: Path) -> None:
+    results = run(tmp_path, model, *given("the bank.", "so one."), "--layers", "2")
+    assert [point.label for point in results.maps[0].points] == ["the", "bank", ".", "so", "one", "."]
+    assert not figures(results, "same_word") and len(figures(results, "different_words")) == 1
+    assert "No token repeats" in results.answer[0]
+
+
 def test_sentences_of_a_paragraph_may_lack_the_word_and_serve_as_its_context(tmp_path: Path, vectors: Path) -> None:
-    paragraph = "First a b. Then d e. Now a c."
+    paragraph = "First a b are here. Then d e are here. Now a c are here."
     results = run(tmp_path, vectors, "--paragraph", paragraph, "--word", "a", "--no-pictures")
-    assert results.data["sentences"] == ["First a b.", "Then d e.", "Now a c."]
+    assert results.data["sentences"] == ["First a b are here.", "Then d e are here.", "Now a c are here."]
     assert figures(results, "same_word", group="a")[0].n == 2
     assert figures(results, "different_words", group="a")[0].n == 3
 

@@ -170,7 +170,8 @@ def _means(one: Tokens, occurrences: Sequence[Occurrence], num_sentences: int) -
     # With a single sentence its own tokens are compared, and each is a unit.
     units = np.arange(len(one.keys)) if one.is_single else one.sentence_of
     num_units = len(one.keys) if one.is_single else num_sentences
-    apart = units[:, None] != units[None, :]
+    is_word = np.array([any(character.isalnum() for character in key) for key in one.keys])
+    apart = (units[:, None] != units[None, :]) & is_word[:, None] & is_word[None, :]
     keys = np.unique(one.keys, return_inverse=True)[1]
     alike = keys[:, None] == keys[None, :]
     places = np.array([place.sentence for place in occurrences], dtype=np.int64)
@@ -250,8 +251,9 @@ def _answer(found: Sequence[Tokens], means: Sequence[Means], word: str | None) -
 
 def _notes(num_sentences: int) -> list[str]:
     notes = [
-        "Random pairs are two different tokens of different sentences. In many encoders any two vectors are alike, so a"
-        " cosine says something only by how far it stands above theirs, or with z-scored dimensions.",
+        "Random pairs are two different tokens of different sentences, punctuation left out. In many encoders any two"
+        " vectors are alike, so a cosine says something only by how far it stands above theirs, or with z-scored"
+        " dimensions.",
         "Z-scored: every dimension less its mean and over its deviation, over all tokens of these sentences in that"
         " layer. Few dimensions then no longer dominate the cosine. With few tokens the scale itself is uncertain.",
         f"{INTERVALS} leaving out one sentence at a time: how far a figure might move with other sentences like these."

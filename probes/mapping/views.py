@@ -67,7 +67,7 @@ def draw_views(inquiry: Inquiry, views: Sequence[View], *, title: str, name: str
     Args:
         title: what is mapped.
         name: of the picture's file, behind map_.
-        in_space: PCA in three dimensions.
+        in_space: PCA in three dimensions, of input embeddings.
     """
     maps: list[Map] = []
     pairs: list[tuple[Panel, Panel]] = []
@@ -85,7 +85,8 @@ def draw_views(inquiry: Inquiry, views: Sequence[View], *, title: str, name: str
         pca_seconds, began = timed(began), time.perf_counter()
         spread = project_tsne(scaled, seed=inquiry.seed)
         rows.append([*row, pca_seconds, timed(began)])
-        where = f"{view.name}, layer {last}" if view.card.num_layers else view.name
+        place = "input embeddings" if in_space else f"layer {last}"
+        where = f"{view.name}, {place}" if view.card.num_layers else view.name
         groups = ["" if point.group == OTHER_WORDS else point.group for point in view.points]
         labels = [point.label for point in view.points] if shape[1] <= MOST_LABELS else []
         share = f"{100 * sum(found.variance[: 3 if in_space else 2]):.0f} % of the variance"
@@ -141,7 +142,7 @@ def _picture(inquiry: Inquiry, pairs: Sequence[tuple[Panel, Panel]], title: str,
         return []
     file = f"map_{file_stem(name)}.png"
     # Two models stand side by side, more one below the other, so that no picture is wider than a screen.
-    rows = list(zip(*pairs, strict=True)) if len(pairs) <= 2 else pairs
+    rows = list(zip(*pairs, strict=True)) if len(pairs) == 2 else pairs
     draw_panels(inquiry.out / file, rows, title=title)
     caption = (
         f"{title}: vectors of length 1 by PCA and t-SNE. t-SNE keeps neighbours, not distances between groups or their"
