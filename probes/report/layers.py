@@ -70,7 +70,12 @@ def shown_models(results: Results) -> list[str]:
 def owner(name: str, results: Results) -> str | None:
     """The model that a baseline's name names ('random weights of bert'), the longest name first; None: none."""
     names = sorted((card.name for card in results.models), key=len, reverse=True)
-    return next((model for model in names if model in name), None)
+    return next((model for model in names if renamed(name, model, "") != name), None)
+
+
+def renamed(text: str, model: str, other: str) -> str:
+    """The text with another name where the model's stands as a word of its own: 'a' is not in 'static vector'."""
+    return re.sub(rf"(?<!\w){re.escape(model)}(?!\w)", lambda _: other, text) if model else text
 
 
 def file_name(*words: str) -> str:
