@@ -96,3 +96,10 @@ def test_of_many_checkpoints_a_few_from_first_to_last_are_drawn_and_all_are_in_t
     part = layer_parts(results)[1]
     assert [line.label for line in part.charts[0].lines] == shown_models(results)
     assert len(part.sheets[0].columns) == 1 + len(steps)
+
+
+def test_a_measure_of_one_group_only_is_drawn_like_one_of_all() -> None:
+    results = made.senses_like(("a",), words=("bank",))
+    grouped = [score.model_copy(update={"group": "bank"}) for score in results.scores if score.measure == "margin"]
+    part = layer_parts(results.model_copy(update={"scores": grouped}))[0]
+    assert len(part.charts) == 1 and not part.by_group and part.sheets[0].columns == ["layer", "a, bank"]
