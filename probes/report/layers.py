@@ -32,7 +32,9 @@ def layer_parts(results: Results) -> list[LayerPart]:
     for key in dict.fromkeys(score.measure for score in results.scores):
         measure = measure_of(results.measures, key)
         scores = [score for score in results.scores if score.measure == key]
-        of_all = [score for score in scores if score.group is None]
+        # Where there is one group only, it is all.
+        is_alone = len({score.group for score in scores}) == 1
+        of_all = [score for score in scores if is_alone or score.group is None]
         plain = [score for score in of_all if score.role != "difference"]
         has_layers = any(score.layer is not None for score in plain)
         charts = _charts(results, key, measure, plain) if has_layers else []
@@ -40,7 +42,9 @@ def layer_parts(results: Results) -> list[LayerPart]:
         differences = [score for score in of_all if score.role == "difference" and score.layer is not None]
         if differences:
             sheets.append(_by_layer(differences, measure, "Differences, the first minus the second, by layer"))
-        by_group = _by_group([score for score in scores if score.group is not None], measure)
+        by_group = _by_group([score for score in scores if not is_alone and score.group is not None], measure)
+        if is_alone and not has_layers and scores[0].group is not None:
+            by_group = _by_group(scores, measure)
         if sheets or by_group:
             parts.append(LayerPart(measure.title, charts, sheets, by_group))
     return parts
@@ -70,7 +74,12 @@ def shown_models(results: Results) -> list[str]:
 def owner(name: str, results: Results) -> str | None:
     """The model that a baseline's name names ('random weights of bert'), the longest name first; None: none."""
     names = sorted((card.name for card in results.models), key=len, reverse=True)
-    return next((model for model in names if model in name), None)
+    return next((model for model in names if renamed(name, model, "") != name), None)
+
+
+def renamed(text: str, model: str, other: str) -> str:
+    """The text with another name where the model's stands as a word of its own: 'a' is not in 'static vector'."""
+    return re.sub(rf"(?<!\w){re.escape(model)}(?!\w)", lambda _: other, text) if model else text
 
 
 def file_name(*words: str) -> str:
@@ -91,17 +100,19 @@ def _charts(results: Results, key: str, measure: Measure, scores: Sequence[Score
     """One chart, or one for each of the models' variants where one would be too crowded."""
     models = set(shown_models(results))
     drawn = [s for s in scores if (owner(s.model, results) or s.model) in models or owner(s.model, results) is None]
-    num_lines = len({(score.model, score.variant) for score in drawn if score.layer is not None})
-    variants = list(dict.fromkeys(score.variant for score in drawn if score.role == "model"))
+    num_lines = len({(score.model, score.variant) for score in drawn})
+    # A variant without layers has nothing to draw; its figure stands in the table.
+    variants = list(dict.fromkeys(s.variant for s in drawn if s.role == "model" and s.layer is not None))
+    others = {score.variant for score in drawn if score.role == "model"} - set(variants)
     if num_lines <= MOST_LINES or len(variants) < 2:
         return [_chart(results, measure, drawn, f"{file_name(results.probe, key)}.png", measure.title)]
     return [
         _chart(
             results,
             measure,
-            [score for score in drawn if score.variant == variant or score.variant not in variants],
-            f"{file_name(results.probe, key, variant)}.png",
-            f"{measure.title}, {variant or 'plain'}",
+            [score for score in drawn if score.variant == variant or score.variant not in {*variants, *others}],
+            f"{file_name(results.probe, key, *([variant] if variant else []))}.png",
+            f"{measure.title}, {variant}" if variant else measure.title,
         )
         for variant in variants
     ]

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from probes.report.layers import shown_models
+from probes.report.layers import renamed, shown_models
 from probes.results import Map, Point, Projection, Results
 
 FINENESS = 2000
@@ -38,7 +38,7 @@ def map_data(results: Results) -> dict[str, Any] | None:
 
 def _subject(one: Map) -> tuple[str, str]:
     """What a map is about, whichever model it is of."""
-    title = re.sub(r"^[\s,:()-]+|[\s,:()-]+$", "", one.title.replace(one.model, "")) if one.model else one.title
+    title = re.sub(r"^[\s,:()-]+|[\s,:()-]+$", "", renamed(one.title, one.model, ""))
     return one.group, title or one.group or "all"
 
 

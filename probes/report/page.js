@@ -25,7 +25,7 @@
   const symbol = (index) => SYMBOLS[(index + Math.floor(index / 8)) % 8];
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-  const faint = (hex) => `rgba(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(",")},0.16)`;
+  const faint = (hex, alpha) => `rgba(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(",")},${alpha})`;
   // plotly's own buttons would offer to send the figures to its makers.
   const config = (...buttons) => ({
     displaylogo: false, showSendToCloud: false, plotlyServerURL: "", scrollZoom: false,
@@ -104,7 +104,7 @@
     }
     const band = {
       type: "scatter", x: [...line.x, ...line.x.slice().reverse()], y: [...line.h, ...line.l.slice().reverse()],
-      fill: "toself", fillcolor: faint(stroke), mode: "lines", line: { width: 0 }, hoverinfo: "skip",
+      fill: "toself", fillcolor: faint(stroke, line.d ? 0.07 : 0.16), mode: "lines", line: { width: 0 }, hoverinfo: "skip",
     };
     return [band, trace];
   }

@@ -12,7 +12,7 @@ from pathlib import Path
 from probes.cells import UNIT_NAMES, cell
 from probes.report.chart import Chart, Line
 from probes.report.folder import Finding
-from probes.report.layers import file_name, owner, scale
+from probes.report.layers import file_name, owner, renamed, scale
 from probes.report.sheet import Sheet
 from probes.results import Measure, Results, Score, write_csv
 from probes.summary import measure_of
@@ -90,7 +90,7 @@ def _moments(results: Results, step: int | None, *, is_alone: bool) -> list[Mome
             continue
         model = owner(score.model, results)
         run = "the model" if is_alone and len(results.models) == 1 else _run(model or "")
-        name = score.model.replace(model, run) if model else score.model
+        name = renamed(score.model, model, run) if model else score.model
         label = ", ".join(part for part in (name, score.variant, score.group or "", _layer(score)) if part)
         moments.append(Moment(label, step if step is not None or is_alone else steps.get(model or ""), score))
     return moments
