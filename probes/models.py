@@ -63,7 +63,9 @@ def models_of(paths: Sequence[str], *, pieces: Pieces = "mean", precision: Preci
         name, number = _name(folder), 1
         while (candidate := name if number == 1 else f"{name}-{number}") in [model.name for model in models]:
             number += 1
-        models.append(Model(candidate, str(folder), pieces, precision))
+        # As the user wrote it where nothing is inside: './x' cannot be a hub id, x can.
+        meant = path if folder == Path(path) else str(folder)
+        models.append(Model(candidate, meant, pieces, precision))
     return tuple(models)
 
 

@@ -65,6 +65,6 @@ def test_arguments_that_are_none_are_refused(wrong: list[str]) -> None:
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     before = len(asked)
-    with pytest.raises(ProbeError, match="cannot make that folder.*Name another"):
+    with pytest.raises(ProbeError, match=r"cannot make that folder.*Name another"):
         conduct("trial", TRIAL, ["a", "--out", str(tmp_path / "file" / "x")])
     assert len(asked) == before
