@@ -40,7 +40,7 @@ PAIRED_UP = (
 FEW_TRAINED = (
     "The training part has {num} words and the test part others, so the threshold is set where few words lie: unseen"
     " words may have all their cosines on one side of it, z-scored ones above all (their means are those of the"
-    " training words). Accuracy is then that of the majority whatever the vectors know; AUC is not touched by this."
+    " training words). Accuracy is then that of the majority whatever the vectors know; AUC needs no threshold."
 )
 
 
