@@ -317,6 +317,7 @@ def test_the_built_in_pairs_are_asked_without_a_file(tmp_path: Path) -> None:
     found = run(vectors, "--out", tmp_path / "out")
     assert found.data["file"] == "built in" and found.data["n"] == 6 * 2 * MOST_OF_A_LABEL
     assert found.settings["resampled"] == "sentences" and any("No word is in both" in note for note in found.notes)
+    assert any("The training part has 3 words and the test part others" in note for note in found.notes)
 
 
 def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, pairs_file: Path) -> None:

@@ -14,7 +14,7 @@ LAST = "last layer of each"
 ACCURACY, AUC = "accuracy", "auc"
 MEASURES = {
     ACCURACY: Measure(title="Right with one threshold", unit="share"),
-    AUC: Measure(title="A same pair has the greater cosine (AUC; 0.5 is chance)", unit="probability"),
+    AUC: Measure(title="Area under the ROC curve (0.5: chance)", unit="probability"),
 }
 
 

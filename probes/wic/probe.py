@@ -79,7 +79,7 @@ def examine(inquiry: Inquiry, *, pairs: Path | None = None, train: Path | None =
         scores=[score for figure in figures for score in scores_of(figure, design)] + apart,
         tables=showing.tables(figures, design),
         pictures=showing.pictures(figures, design, inquiry.out) if inquiry.with_pictures else [],
-        notes=[*words.NOTES, words.resampling(design), *asked.notes],
+        notes=[*words.NOTES, words.resampling(design), *words.few_words(design), *asked.notes],
         data={**asked.data, **_counts(design)},
         settings={
             "seed": inquiry.seed,

@@ -7,7 +7,7 @@ from probes.figures import Curve, Level, draw_curves
 from probes.reading.spans import marked
 from probes.results import Cell, Picture, Table
 from probes.wic.design import Design
-from probes.wic.figures import ACCURACY, AUC, CHOSEN, MEASURES, Figure, scores_of
+from probes.wic.figures import ACCURACY, AUC, MEASURES, Figure, scores_of
 
 MOST_MISTAKES = 20
 
@@ -61,6 +61,8 @@ def pictures(figures: Sequence[Figure], design: Design, out: Path) -> list[Pictu
     curved = {name: own for name, own in by_name.items() if len(own) > 1}
     if not curved:
         return []
+    # Those of several models would be more lines than can be told apart.
+    is_alone = len({one.name for one in figures if one.role == "model"}) == 1
     drawn = []
     for measure in (ACCURACY, AUC):
         file = f"wic.{measure}.png"
@@ -73,7 +75,7 @@ def pictures(figures: Sequence[Figure], design: Design, out: Path) -> list[Pictu
             levels=[
                 Level(one.name, one.drawn[measure].value)
                 for one in figures
-                if one.role == "baseline" and one.layer is None and CHOSEN not in one.variant
+                if one.role == "baseline" and one.layer is None and (one.is_baseline or is_alone)
             ],
             whole_x=True,
         )

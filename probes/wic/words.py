@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from probes.models import Model
 from probes.reading.pairs import MOST_OF_A_LABEL, Pair
 from probes.results import Score
-from probes.wic.design import Design
+from probes.wic.design import FEW_WORDS, Design
 from probes.wic.figures import ACCURACY, AUC, CHOSEN, Figure, scores_of
 
 RANDOM, STATIC, CONTEXT = "random weights", "static vector", "mean static context"
@@ -34,6 +34,13 @@ SPLIT_HERE = (
 PAIRED_UP = (
     f"The pairs are made from the built-in table of senses: for each word {MOST_OF_A_LABEL} with the same sense and"
     f" {MOST_OF_A_LABEL} with two, drawn from the seed."
+)
+
+
+FEW_TRAINED = (
+    "The training part has {num} words and the test part others, so the threshold is set where few words lie: unseen"
+    " words may have all their cosines on one side of it, z-scored ones above all (their means are those of the"
+    " training words). Accuracy is then that of the majority whatever the vectors know; AUC needs no threshold."
 )
 
 
@@ -79,6 +86,12 @@ def resampling(design: Design) -> str:
         f" two.{covers} The words are those at hand, too few to"
         " be resampled: nothing is said of others."
     )
+
+
+def few_words(design: Design) -> list[str]:
+    """A warning where the threshold rests on few words and is tested on others."""
+    trained, tested = set(design.words(design.train)), set(design.words(design.test))
+    return [FEW_TRAINED.format(num=len(trained))] if len(trained) < FEW_WORDS and not trained & tested else []
 
 
 def findings(figures: Sequence[Figure], apart: Sequence[Score], design: Design, models: Sequence[str]) -> list[str]:
