@@ -160,9 +160,7 @@ def write_results(results: Results, out: Path) -> Path:
     """Write OUT/<probe>.json, OUT/<probe>.csv with its scores and OUT/<probe>.<table>.csv; returns the JSON file."""
     path = out / f"{results.probe}.json"
     fields = list(Score.model_fields)
-    write_csv(
-        out / f"{results.probe}.csv", fields, [[getattr(one, name) for name in fields] for one in results.scores]
-    )
+    write_csv(out / f"{results.probe}.csv", fields, [[getattr(one, name) for name in fields] for one in results.scores])
     for table in results.tables:
         write_csv(out / f"{results.probe}.{table.name}.csv", table.columns, table.rows)
     write_text(path, results.model_dump_json(indent=1) + "\n")
