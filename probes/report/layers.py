@@ -104,14 +104,14 @@ def _charts(results: Results, key: str, measure: Measure, scores: Sequence[Score
     # A variant without layers has nothing to draw; its figure stands in the table.
     variants = list(dict.fromkeys(s.variant for s in drawn if s.role == "model" and s.layer is not None))
     others = {score.variant for score in drawn if score.role == "model"} - set(variants)
-    if num_lines <= MOST_LINES or len(variants) < 2:
+    if num_lines <= MOST_LINES or not variants:
         return [_chart(results, measure, drawn, f"{file_name(results.probe, key)}.png", measure.title)]
     return [
         _chart(
             results,
             measure,
             [score for score in drawn if score.variant == variant or score.variant not in {*variants, *others}],
-            f"{file_name(results.probe, key, *([variant] if variant else []))}.png",
+            f"{file_name(results.probe, key, *([variant] if len(variants) > 1 and variant else []))}.png",
             f"{measure.title}, {variant}" if variant else measure.title,
         )
         for variant in variants
