@@ -42,6 +42,7 @@ from probes.__main__ import main as probes_main
 from probes.embedders import Embedder
 from probes.probe_error import ProbeError
 from probes.report import write_report
+from tests.probe_results import WORDS, senses_like
 from tests.small_encoders import small_encoder
 from tokenization.vocabulary import Vocabulary, VocabularyError, load_tokenizer
 
@@ -409,37 +410,39 @@ class _Programs(HTMLParser):
         self.found += [tag] * (runs or leads)
 
 
+def _hostile(value: Any, key: str = "") -> Any:
+    """The same with a program behind every text and every name."""
+    if isinstance(value, dict):
+        return {
+            (f"{name}{SCRIPT}" if key in ("measures", "data", "settings", "versions") else name): _hostile(one, name)
+            for name, one in value.items()
+        }
+    if isinstance(value, list):
+        return [_hostile(one, key) for one in value]
+    is_text = isinstance(value, str) and key not in ("role", "unit", "is_better", "kind")
+    return f"{value}{SCRIPT}" if is_text else value
+
+
 def test_a_report_shows_html_in_names_and_texts_as_text(tmp_path: Path) -> None:
-    run = tmp_path / f"run {SCRIPT.replace('/', '')}"
-    (run / "probes").mkdir(parents=True)
-    (run / "checkpoints" / "step-00000001").mkdir(parents=True)
-    (run / "recipe.yaml").write_text(f"name: {SCRIPT}")
-    (run / "metrics.jsonl").write_text(json.dumps({"step": 1, f"loss/{SCRIPT}_nats": 1.0, "loss/mlm_nats": 2.0}) + "\n")
-    progress = {"versions": {SCRIPT: SCRIPT}}
-    (run / "checkpoints" / "step-00000001" / "progress.json").write_text(json.dumps(progress))
+    plain = json.loads(senses_like(("mini",), words=WORDS[:1], num_layers=2, num_points=3).model_dump_json())
     (tmp_path / "secret").write_bytes(b"a file outside")
-    picture = {"file": f"{SCRIPT}.png", "caption": SCRIPT, "kind": SCRIPT, "word": SCRIPT}
-    outside = {**picture, "file": "../../secret"}
-    scores = [
-        {"measure": "m", "vectors": vectors, "word": word, "layer": 0, "value": 0.5, "low": 0.4, "high": 0.6, "n": 3}
-        for vectors in (SCRIPT, "model")
-        for word in (None, SCRIPT)
-    ]
-    model = {
-        "name": SCRIPT, "path": SCRIPT, "model_type": SCRIPT, "num_layers": SCRIPT, "hidden_size": SCRIPT,
-        "num_parameters": 3, "layers": [0], "best_layer": 0, "findings": [SCRIPT], "scores": scores,
-        "pictures": [picture, outside, {**outside, "file": str(tmp_path / "secret")}],
-    }  # fmt: skip
-    results = {
-        "probe": SCRIPT, "question": SCRIPT, "measures": {"m": {"title": SCRIPT, "unit": "share"}}, "notes": [SCRIPT],
-        "command": SCRIPT, "sentences": {"n": 3, "file": SCRIPT, "sha256": SCRIPT}, "settings": {"seed": SCRIPT},
-        "versions": {SCRIPT: SCRIPT}, "models": [model],
-    }  # fmt: skip
-    (run / "probes" / "senses.json").write_text(json.dumps(results))
-    page = write_report(run).read_text(encoding="utf-8")
-    assert page.count("&lt;script&gt;") > 20
+    outside = {"file": "../../secret", "caption": "outside", "kind": "heatmap"}
+    pages = {}
+    for name, results in {"plain": plain, f"run {SCRIPT.replace('/', '')}": _hostile(plain)}.items():
+        run, words = tmp_path / name, "" if name == "plain" else SCRIPT
+        (run / "probes").mkdir(parents=True)
+        (run / "checkpoints" / "step-00000001").mkdir(parents=True)
+        (run / "recipe.yaml").write_text(f"name: {words}")
+        line = {"step": 1, f"loss/{words}x_nats": 1.0, f"probe/{words}/x": 1.0, "loss/mlm_nats": 2.0}
+        (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        (run / "checkpoints" / "step-00000001" / "progress.json").write_text(json.dumps({"versions": {words: words}}))
+        results["pictures"] += [outside, {**outside, "file": str(tmp_path / "secret")}]
+        (run / "probes" / "senses.json").write_text(json.dumps(results))
+        pages[name] = write_report(run).read_text(encoding="utf-8")
+    harmless, page = pages.values()
+    assert page.count("&lt;script&gt;") > 20 and "<script>alert(1)" not in page
     assert base64.b64encode(b"a file outside").decode() not in page
-    assert _Programs(page).found == []
+    assert _Programs(page).found == _Programs(harmless).found != []
     assert _Programs(SCRIPT).found == ["script", "img"]
 
 
