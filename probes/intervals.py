@@ -83,7 +83,7 @@ def deviations(influence: Array, *, counts: NDArray[Any], strata: NDArray[np.int
     return moved
 
 
-def percentile_interval(value: Array, deviation: Array) -> Estimate:
+def percentile_interval(value: Array, deviation: NDArray[Any]) -> Estimate:
     """The value with the percentiles of its deviations (G, R) added."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(deviation, [tail, 1 - tail], axis=-1)
@@ -91,22 +91,24 @@ def percentile_interval(value: Array, deviation: Array) -> Estimate:
     return Estimate(value, np.minimum(value + low, value), np.maximum(value + high, value))
 
 
-def share_interval(value: Array, deviation: Array, n: NDArray[Any] | int) -> Estimate:
+def share_interval(value: Array, deviation: NDArray[Any], n: int, *, is_count: bool) -> Estimate:
     """A share of n sentences, with Wilson's interval (1927) for as many independent ones as deviate like these.
 
     The percentiles of a share near 0 or 1 are too near to it, and at 1 they claim certainty: 48 of 48 is no proof of
-    100 %. n stands for the independent sentences where nothing deviates, and is the most that are taken.
+    100 %. There n stands for the independent sentences.
 
     Args:
         value: (G,) in 0..1.
         deviation: (G, R).
-        n: sentences of each figure.
+        n: sentences that each figure is taken over.
+        is_count: every sentence counts as right or wrong, so that at most n independent ones are taken; else (means of
+            several outcomes, shares of pairs) they may deviate less.
     """
     value = np.clip(value, 0.0, 1.0)
-    variance = deviation.var(axis=-1)
+    variance = deviation.var(axis=-1, dtype=np.float64)
     spread = value * (1 - value)
     independent = np.where(variance > 0, spread / np.where(variance > 0, variance, 1), np.inf)
-    effective = np.where(spread > 0, np.clip(independent, 1, n), n).astype(np.float64)
+    effective = np.where(spread > 0, np.clip(independent, 1, n if is_count else None), n)
     squared = NORMAL_QUANTILE**2
     middle = (value + squared / (2 * effective)) / (1 + squared / effective)
     half = np.sqrt(squared * spread / effective + (squared / (2 * effective)) ** 2) / (1 + squared / effective)

@@ -81,7 +81,7 @@ def shot_outcomes(vectors_KnD: Vectors, labels: Numbers, shots: Shots, *, z_scor
 
     Args:
         vectors_KnD: the word's vectors, of length 1.
-        z_scored: every dimension's mean over the drawn sentences is taken off, and it is divided by its deviation there.
+        z_scored: of every dimension the mean over the drawn sentences is taken off, and it is divided by its deviation.
     """
     outcomes = np.full((len(vectors_KnD), *shots.tested.shape), np.nan)
     for k, vectors_nD in enumerate(vectors_KnD):
@@ -94,7 +94,7 @@ def shot_outcomes(vectors_KnD: Vectors, labels: Numbers, shots: Shots, *, z_scor
     return outcomes
 
 
-def _cosines(vectors_nD: Vectors, drawn: Numbers, *, z_scored: bool) -> Array:
+def _cosines(vectors_nD: Vectors, drawn: Numbers, *, z_scored: bool) -> Vectors:
     """(n, S) cosines of every sentence to every sense's centroid."""
     centroids_SD = vectors_nD[drawn].mean(axis=1)
     if z_scored:
@@ -104,11 +104,12 @@ def _cosines(vectors_nD: Vectors, drawn: Numbers, *, z_scored: bool) -> Array:
         scale_D = np.where(is_still, 0, 1 / np.where(is_still, 1, deviation_D))
         vectors_nD = (vectors_nD - mean_D) * scale_D
         centroids_SD = (centroids_SD - mean_D) * scale_D
-    cosines: Array = unit(vectors_nD) @ unit(centroids_SD).T
+    cosines: Vectors = unit(vectors_nD) @ unit(centroids_SD).T
     return cosines
 
 
 def unit(vectors: Vectors) -> Vectors:
     """Vectors (..., D) of length 1; one of zeros stays so, and has cosine 0 to all."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)
+    found: Vectors = vectors / np.where(lengths == 0, 1, lengths)
+    return found
