@@ -71,7 +71,7 @@ def _figure(name: str, outcomes: list[Array], design: Design) -> Figure:
             number = next(number for number in SHOTS if shots_measure(number) == name)
             if number not in word.shots:
                 continue
-            tested = word.shots[number].tested.any(axis=0)
+            tested = np.asarray(word.shots[number].tested.any(axis=0))
         value[0, w], n[w] = of_word[tested].mean(), tested.sum()
         deviation[0, w] = deviations(of_word[tested], counts=word.counts[:, tested], strata=word.strata[tested])
     return Figure(value, deviation, n, is_share=True, is_count=True)

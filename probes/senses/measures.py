@@ -213,7 +213,7 @@ def _of_shots(collected: _Collected, space: str, w: int, word: WordDesign, vecto
         one_stratum = np.zeros(by_draw.shape[1], dtype=np.int64)
         rng = np.random.default_rng([word.seed, 2, number])
         counts = resample_counts(one_stratum, rng=rng, num_resamples=len(word.counts))
-        moved += deviations(by_draw, counts=counts, strata=one_stratum)
+        moved += shots.draw_factor * deviations(by_draw, counts=counts, strata=one_stratum)
         key = (shots_measure(number), space)
         collected.put(key, (slice(None), w), by_sentence.mean(axis=1), moved, int(tested.sum()))
 
