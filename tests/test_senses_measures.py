@@ -241,9 +241,7 @@ def test_centroids_equal_a_loop(is_scored: bool) -> None:
             if i in drawn:
                 assert np.isnan(found[t, i])
                 continue
-            near = [
-                wide[i] @ c / np.linalg.norm(c) for c in (wide[drawn[0]].mean(axis=0), wide[drawn[1]].mean(axis=0))
-            ]
+            near = [wide[i] @ c / np.linalg.norm(c) for c in (wide[drawn[0]].mean(axis=0), wide[drawn[1]].mean(axis=0))]
             assert found[t, i] == (np.argmax(near) == labels[i])
 
 

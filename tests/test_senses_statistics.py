@@ -110,7 +110,7 @@ def test_every_score_lies_in_its_interval_and_shares_stay_in_their_range() -> No
         for s in scores_of(figures_of(encode(labels_of(design), rng, noise), design), design, model="m", layers=[0]):
             assert s.low <= s.value <= s.high
             if s.measure in (ACCURACY, PAIR_AUC, shots_measure(1)):
-                assert 0 <= s.low and s.high <= 1
+                assert s.low >= 0 and s.high <= 1
 
 
 def test_p_values_of_senses_that_mean_nothing_are_uniform() -> None:

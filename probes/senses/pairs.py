@@ -71,8 +71,8 @@ def threshold_accuracy(words: Sequence[Pairs]) -> list[tuple[float, Array]]:
     """For each word, how often one threshold tells its pairs right, and each sentence's influence, (n,).
 
     The threshold is the one that does best on all other words, every word counting the same; among equally good ones
-    the one in their middle. Right is the mean of the shares among pairs of the same sense and among the others, so that a guess
-    reaches one half whatever there is more of. At least two words.
+    the one in their middle. Right is the mean of the shares among pairs of the same sense and among the others, so that
+    a guess reaches one half whatever there is more of. At least two words.
     """
     found_at = np.concatenate([np.quantile(p.cosines, np.linspace(0, 1, QUANTILES_PER_WORD)) for p in words])
     edges = np.unique(np.round(found_at, DECIMALS))
