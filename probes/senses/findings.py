@@ -172,8 +172,8 @@ NOTES = [
     " same source; equally near ones count by their share.",
     "Intervals are 95 %. By word they are over the sentences of each sense, and take into account that sentences are"
     " each other's neighbours: in simulations with 24 sentences a sense those of the nearest neighbour held the true"
-    " value 96 to 97 times in 100, those of centroids, pairs, cosines and silhouettes 91 to 98 times, those of k-means 85"
-    " to 100 times. That of the threshold takes the threshold as given. Take"
+    " value 95 to 98 times in 100, those of centroids, pairs, cosines and silhouettes 91 to 100 times, those of k-means"
+    " 85 to 100 times. That of the threshold takes the threshold as given. Take"
     " a difference as certain only where its interval is clear of 0; many are looked at, and one in twenty misses.",
     "Static vector: the word's vector before any context, the same in every sentence, so it scores the share of"
     " same-sense sentences among the others. Context: the mean of the static vectors of all other tokens, or their"
