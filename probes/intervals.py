@@ -96,7 +96,7 @@ def share_interval(value: Array, deviation: NDArray[Any], n: int, *, is_count: b
     """A share of n sentences, with Wilson's interval (1927) for as many independent ones as deviate like these.
 
     The percentiles of a share near 0 or 1 are too near to it, and at 1 they claim certainty: 48 of 48 is no proof of
-    100 %. There n stands for the independent sentences.
+    100 %. There n stands for the independent sentences. Any other share that nothing moves has no width.
 
     Args:
         value: (G,) in 0..1.
@@ -109,7 +109,8 @@ def share_interval(value: Array, deviation: NDArray[Any], n: int, *, is_count: b
     variance = deviation.var(axis=-1, dtype=np.float64)
     spread = value * (1 - value)
     independent = np.where(variance > 0, spread / np.where(variance > 0, variance, 1), np.inf)
-    effective = np.where(spread > 0, np.clip(independent, 1, n if is_count else None), n)
+    most = np.where(variance > 0, n if is_count else np.inf, np.inf)
+    effective = np.where(spread > 0, np.clip(independent, 1, most), n)
     squared = NORMAL_QUANTILE**2
     middle = (value + squared / (2 * effective)) / (1 + squared / effective)
     half = np.sqrt(squared * spread / effective + (squared / (2 * effective)) ** 2) / (1 + squared / effective)

@@ -77,6 +77,8 @@ def test_the_interval_of_a_share_is_wilsons_where_outcomes_are_independent() -> 
     deviation = np.array([-1.0, 1.0])[None] * np.sqrt(0.25 * 0.75 / 40)
     found = share_interval(np.array([0.25]), deviation, 40, is_count=True)
     np.testing.assert_allclose([found.low[0], found.high[0]], [0.1419, 0.4019], atol=1e-4)
+    fixed = share_interval(np.array([0.4]), np.zeros((1, 5)), 40, is_count=True)
+    assert fixed.low == fixed.high == 0.4
     certain = share_interval(np.array([0.0, 1.0]), np.zeros((2, 5)), 48, is_count=True)
     np.testing.assert_allclose(certain.low, [0, 0.9259], atol=1e-4)
     np.testing.assert_allclose(certain.high, [0.0741, 1], atol=1e-4)
