@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from probes.intervals import resample_counts, weighted_mean
+from probes.intervals import deviations, group_interval, resample_counts, share_interval, weighted_mean
 
 
 def even(n: int) -> np.ndarray:
@@ -60,3 +60,34 @@ def test_sentences_of_weight_zero_do_not_count() -> None:
     found = weighted_mean(outcomes, weights=np.where(strata == 0, 0.1, 0.0), counts=counts)
     np.testing.assert_allclose(found.value, 0.5)
     assert found.high[0] < 1
+
+
+def test_deviations_have_the_variance_of_the_mean_even_of_few_sentences() -> None:
+    rng, strata = np.random.default_rng(3), np.repeat([0, 1], [4, 7])
+    counts = resample_counts(strata, rng=rng, num_resamples=20000)
+    outcomes = rng.normal(size=11)
+    moved = deviations(outcomes, counts=counts, strata=strata)
+    expected = sum(outcomes[strata == s].var(ddof=1) * (strata == s).sum() for s in (0, 1)) / 11**2
+    assert abs(moved.var() / expected - 1) < 5 * np.sqrt(2 / 20000) + 0.02
+    assert (deviations(np.ones(11) * 0.1, counts=counts, strata=strata) == 0).all()
+
+
+def test_the_interval_of_a_share_is_wilsons_where_outcomes_are_independent() -> None:
+    # 10 of 40 by the formula: (0.25 + z2 / 80 -+ z sqrt(0.25 0.75 / 40 + z2 / 6400)) / (1 + z2 / 40).
+    deviation = np.array([-1.0, 1.0])[None] * np.sqrt(0.25 * 0.75 / 40)
+    found = share_interval(np.array([0.25]), deviation, 40, is_count=True)
+    np.testing.assert_allclose([found.low[0], found.high[0]], [0.1419, 0.4019], atol=1e-4)
+    fixed = share_interval(np.array([0.4]), np.zeros((1, 5)), 40, is_count=True)
+    assert fixed.low == fixed.high == 0.4
+    certain = share_interval(np.array([0.0, 1.0]), np.zeros((2, 5)), 48, is_count=True)
+    np.testing.assert_allclose(certain.low, [0, 0.9259], atol=1e-4)
+    np.testing.assert_allclose(certain.high, [0.0741, 1], atol=1e-4)
+
+
+def test_intervals_over_few_groups_hold_the_truth_at_their_rate() -> None:
+    rng, num_draws = np.random.default_rng(4), 600
+    for num_words in (5, 12):
+        counts = resample_counts(np.zeros(num_words, dtype=np.int64), rng=rng)
+        found = group_interval(rng.normal(size=(num_words, num_draws)), counts_RW=counts)
+        held = ((found.low <= 0) & (found.high >= 0)).mean()
+        assert abs(held - 0.95) < 4 * np.sqrt(0.95 * 0.05 / num_draws) + 0.01, num_words

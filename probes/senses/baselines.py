@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probes.intervals import Array, deviations
 from probes.senses.design import Design, WordDesign
@@ -65,12 +66,12 @@ def _figure(name: str, outcomes: list[Array], design: Design) -> Figure:
     value, n = np.full((1, num_words), np.nan), np.zeros(num_words)
     deviation = np.full((1, num_words, num_resamples), np.nan, dtype=np.float32)
     for w, (word, of_word) in enumerate(zip(design.words, outcomes, strict=True)):
-        tested = np.ones(word.n, dtype=bool)
+        tested: NDArray[np.bool_] = np.ones(word.n, dtype=bool)
         if name != ACCURACY:
             number = next(number for number in SHOTS if shots_measure(number) == name)
             if number not in word.shots:
                 continue
-            tested = word.shots[number].tested.any(axis=0)
+            tested = np.asarray(word.shots[number].tested.any(axis=0))
         value[0, w], n[w] = of_word[tested].mean(), tested.sum()
         deviation[0, w] = deviations(of_word[tested], counts=word.counts[:, tested], strata=word.strata[tested])
-    return Figure(value, deviation, n, is_share=True)
+    return Figure(value, deviation, n, is_share=True, is_count=True)

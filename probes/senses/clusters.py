@@ -1,6 +1,6 @@
 """Clusters of sentences: does k-means find the senses, and do the senses themselves make clusters?"""
 
-# n sentences of one word, S senses and as many clusters, R runs of k-means, D hidden size
+# n sentences of one word, S senses and as many clusters, R runs of k-means, H halves of the sentences, D hidden size
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +9,29 @@ from probes.intervals import Array
 from probes.source import Vectors
 
 NUM_RUNS = 20
+NUM_SPLITS, RUNS_OF_A_HALF = 10, 4
+"""Times that the sentences are parted into halves for the interval, and runs of k-means in each half."""
 MOST_STEPS = 100
 
+Bools = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
 
-def k_means(vectors_nD: Vectors, num_clusters: int, *, seed: int, num_runs: int = NUM_RUNS) -> NDArray[np.int64]:
+
+def k_means(vectors_nD: Vectors, num_clusters: int, present_Rn: Bools, *, seed: int) -> Numbers:
     """Clusters of k-means (Lloyd 1982) from starts by k-means++ (Arthur & Vassilvitskii 2007): (R, n) numbers.
 
-    All runs are made at once, which takes a thirtieth of the time of as many calls of scikit-learn's on some dozen
-    sentences; each equals its result from the same start.
+    All runs are made at once, which takes a small part of the time of as many calls of scikit-learn's on some dozen
+    sentences; each ends where that does from the same start.
+
+    Args:
+        present_Rn: the sentences that each run sees; the others are given a cluster and have no part in any.
+        seed: of the starts.
     """
-    centres_RSD = starts(vectors_nD, num_clusters, rng=np.random.default_rng(seed), num_runs=num_runs)
+    seen_Rn1 = present_Rn[:, :, None].astype(vectors_nD.dtype)
+    centres_RSD = starts(vectors_nD, num_clusters, present_Rn, rng=np.random.default_rng(seed))
     found = _assign(vectors_nD, centres_RSD)
     for _ in range(MOST_STEPS):
-        member_RnS = (found[:, :, None] == np.arange(num_clusters)).astype(vectors_nD.dtype)
+        member_RnS = (found[:, :, None] == np.arange(num_clusters)) * seen_Rn1
         sizes_RS1 = member_RnS.sum(axis=1)[:, :, None]
         means_RSD = member_RnS.transpose(0, 2, 1) @ vectors_nD / np.maximum(sizes_RS1, 1)
         # A cluster that lost all its sentences stays where it was.
@@ -33,22 +43,22 @@ def k_means(vectors_nD: Vectors, num_clusters: int, *, seed: int, num_runs: int 
     return found
 
 
-def starts(vectors_nD: Vectors, num_clusters: int, *, rng: np.random.Generator, num_runs: int) -> Vectors:
+def starts(vectors_nD: Vectors, num_clusters: int, present_Rn: Bools, *, rng: np.random.Generator) -> Vectors:
     """(R, S, D) sentences that runs start from: each next one with probability in proportion to its squared distance
     from those before it."""
-    n = len(vectors_nD)
-    centres = [vectors_nD[rng.integers(n, size=num_runs)]]
-    nearest_Rn = _squared(vectors_nD, centres[0][:, None])[..., 0]
-    for _ in range(num_clusters - 1):
-        summed = nearest_Rn.cumsum(axis=1)
-        drawn = (summed <= rng.random((num_runs, 1)) * summed[:, -1:]).sum(axis=1).clip(max=n - 1)
+    weight_Rn = present_Rn.astype(np.float64)
+    centres: list[Vectors] = []
+    for _ in range(num_clusters):
+        summed = weight_Rn.cumsum(axis=1)
+        drawn = (summed <= rng.random((len(summed), 1)) * summed[:, -1:]).sum(axis=1).clip(max=len(vectors_nD) - 1)
         centres.append(vectors_nD[drawn])
-        nearest_Rn = np.minimum(nearest_Rn, _squared(vectors_nD, centres[-1][:, None])[..., 0])
+        squared_Rn = _squared(vectors_nD, centres[-1][:, None])[..., 0] * present_Rn
+        weight_Rn = squared_Rn if len(centres) == 1 else np.minimum(weight_Rn, squared_Rn)
     return np.stack(centres, axis=1)
 
 
-def _assign(vectors_nD: Vectors, centres_RSD: Vectors) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = np.argmin(_squared(vectors_nD, centres_RSD), axis=2)
+def _assign(vectors_nD: Vectors, centres_RSD: Vectors) -> Numbers:
+    found: Numbers = np.argmin(_squared(vectors_nD, centres_RSD), axis=2)
     return found
 
 
@@ -62,23 +72,43 @@ def _squared(vectors_nD: Vectors, centres_RSD: Vectors) -> Array:
     return squared
 
 
-def agreement(clusters_Rn: NDArray[np.int64], labels: NDArray[np.int64]) -> dict[str, tuple[float, Array]]:
-    """The adjusted Rand index (Hubert & Arabie 1985) and the V-measure (Rosenberg & Hirschberg 2007) of clusters and
-    senses, means over the runs, each with the influence of every sentence, (n,): n times what the figure loses without
-    the sentence, the clusters being what they are.
+def agreement(vectors_nD: Vectors, labels: Numbers, halves_Hn: Bools, *, seed: int) -> dict[str, tuple[float, Array]]:
+    """The adjusted Rand index (Hubert & Arabie 1985) and the V-measure (Rosenberg & Hirschberg 2007) of k-means, as
+    many clusters as senses, and the senses.
+
+    Args:
+        vectors_nD: one word's.
+        halves_Hn: which sentences each half has.
+        seed: of the starts.
+
+    Returns:
+        Of each the mean over NUM_RUNS runs, and its (H,) means over the runs in every half alone, which deviate from
+        each other as those of all sentences would in other samples (Politis, Romano & Wolf 1999, section 2.2: parts of
+        half the sentences need no correction).
     """
-    n, num = len(labels), int(max(clusters_Rn.max(), labels.max())) + 1
-    cells_Rn = clusters_Rn * num + labels
-    table = np.array([np.bincount(row, minlength=num * num) for row in cells_Rn], dtype=np.float64)
-    # Without a sentence of one cell: (R, cells, num, num), the same for all sentences of that cell.
-    without = table[:, None, :] - np.eye(num * num)
-    without = np.where(table[:, :, None] > 0, without, table[:, None, :]).reshape(len(table), num * num, num, num)
+    num = int(labels.max()) + 1
+    present_Rn = np.concatenate([np.ones((NUM_RUNS, len(labels)), bool), np.repeat(halves_Hn, RUNS_OF_A_HALF, axis=0)])
+    clusters_Rn = k_means(vectors_nD, num, present_Rn, seed=seed)
+    cells_Rn = np.where(present_Rn, clusters_Rn * num + labels, num * num)
+    tables = np.array([np.bincount(row, minlength=num * num + 1)[: num * num] for row in cells_Rn], dtype=np.float64)
     found = {}
     for name, index in (("ari", adjusted_rand), ("v_measure", v_measure)):
-        full = index(table.reshape(-1, num, num))
-        lost = full[:, None] - index(without)
-        found[name] = (float(full.mean()), n * np.take_along_axis(lost, cells_Rn, axis=1).mean(axis=0))
+        of_runs = index(tables.reshape(-1, num, num))
+        of_halves = of_runs[NUM_RUNS:].reshape(len(halves_Hn), RUNS_OF_A_HALF).mean(axis=1)
+        found[name] = (float(of_runs[:NUM_RUNS].mean()), of_halves)
     return found
+
+
+def draw_halves(strata: Numbers, rng: np.random.Generator) -> Bools:
+    """(2 NUM_SPLITS, n) halves of the sentences, half of each stratum in each, every two together all of them."""
+    halves = []
+    for _ in range(NUM_SPLITS):
+        # Within a stratum, ranks of random numbers alternate between the halves; which half begins is drawn as well.
+        order = np.lexsort((rng.random(len(strata)), strata))
+        half = np.empty(len(strata), dtype=bool)
+        half[order] = (np.arange(len(strata)) + rng.integers(2)) % 2 == 0
+        halves += [half, ~half]
+    return np.array(halves)
 
 
 def adjusted_rand(tables: Array) -> Array:
@@ -118,7 +148,7 @@ def silhouette(cosines: Array, labels: NDArray[np.int64]) -> tuple[float, Array]
     """The mean silhouette (Rousseeuw 1987) of the gold senses by cosine distance, and the influence of every sentence,
     (n,): its own outcome and what it does to the others'.
     """
-    n, num = len(labels), int(labels.max()) + 1
+    num = int(labels.max()) + 1
     # Rounded, so that distances between equal vectors are 0 and the quotient of two of them is not noise.
     distances = np.round(1 - cosines, 6)
     np.fill_diagonal(distances, 0)

@@ -1,6 +1,6 @@
 """What is the same for every model of a call: the sentences, which may be compared, and how they are resampled."""
 
-# N sentences, n sentences of one word, R resamples, S senses of a word, T draws of few sentences
+# N sentences, n sentences of one word, R resamples, S senses of a word, H halves of the sentences
 
 import hashlib
 from collections import Counter, defaultdict
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from probes.intervals import NUM_RESAMPLES, resample_counts
 from probes.probe_error import ProbeError
+from probes.senses.clusters import draw_halves
 from probes.senses.shots import SHOTS, Shots, draw_shots
 from probes.usages import Usage
 
@@ -37,6 +38,10 @@ class WordDesign:
     """(n,) which sentences are the train part; None: there are no such parts."""
     shots: dict[int, Shots]
     """By number of sentences a sense, those that there are enough sentences for."""
+    halves: NDArray[np.bool_]
+    """(H, n) parts of half the sentences, for what must be found anew in a sample."""
+    half_weights: NDArray[np.float64]
+    """(R, H) how each resample weighs the deviations of the halves."""
     seed: int
     """Of k-means and permutations: the word's own, so that its figures are the same whatever other words there are."""
 
@@ -140,6 +145,8 @@ def _word_design(
     splits = np.array([getattr(usage, "split", None) or "" for usage in chosen])
     strata = np.unique(labels * 3 + np.unique(splits, return_inverse=True)[1], return_inverse=True)[1]
     rng = np.random.default_rng([own_seed, 1])
+    halves = draw_halves(strata, np.random.default_rng([own_seed, 5]))
+    multipliers = np.random.default_rng([own_seed, 6]).normal(size=(num_resamples, len(halves)))
     return WordDesign(
         word,
         rows,
@@ -150,6 +157,8 @@ def _word_design(
         resample_counts(strata, rng=np.random.default_rng([own_seed, 0]), num_resamples=num_resamples),
         splits == "train" if (splits == "train").any() and (splits == "test").any() else None,
         {s: found for s in SHOTS if (found := draw_shots(labels, sources, splits, s, rng)) is not None},
+        halves,
+        multipliers / np.sqrt(len(halves) - 1),
         own_seed,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from probes.intervals import Array, deviations, resample_counts
 from probes.results import Measure
-from probes.senses.clusters import agreement, k_means, silhouette
+from probes.senses.clusters import agreement, silhouette
 from probes.senses.design import Design, WordDesign
 from probes.senses.neighbours import nearest
 from probes.senses.pairs import Pairs, auc, cosine_gap, threshold_accuracy
@@ -57,11 +57,14 @@ class Figure:
 
     value: Array
     """(K, W) float64, NaN where a word has too few sentences."""
-    deviation: Array
+    deviation: Vectors
     """(K, W, R) float32: how far each resample of the word's sentences moves it."""
     n: Array
     """(W,) sentences."""
     is_share: bool = False
+    """Of 0..1, so that the interval stays there."""
+    is_count: bool = False
+    """Besides, every sentence is right or wrong: then a share of n deviates no less than that of n independent ones."""
 
     def minus(self, other: "Figure") -> "Figure":
         """The paired difference: both were resampled alike. Of a single layer, it stands for every layer."""
@@ -69,13 +72,15 @@ class Figure:
 
     def at(self, index: int) -> "Figure":
         """One layer's, as a figure of one layer."""
-        return Figure(self.value[[index]], self.deviation[[index]], self.n, self.is_share)
+        return Figure(self.value[[index]], self.deviation[[index]], self.n, self.is_share, self.is_count)
 
     def picked(self, index_W: Sequence[int]) -> "Figure":
         """A figure of one layer that takes each word from a layer of its own."""
         words = np.arange(len(index_W))
         index = np.asarray(index_W)
-        return Figure(self.value[index, words][None], self.deviation[index, words][None], self.n, self.is_share)
+        return Figure(
+            self.value[index, words][None], self.deviation[index, words][None], self.n, self.is_share, self.is_count
+        )
 
 
 Figures = dict[Key, Figure]
@@ -86,9 +91,10 @@ def mean_of(figures: Sequence[Figures]) -> Figures:
     return {
         key: Figure(
             np.mean([one[key].value for one in figures], axis=0),
-            np.mean([one[key].deviation for one in figures], axis=0),
+            np.mean([one[key].deviation for one in figures], axis=0, dtype=np.float32),
             first.n,
             first.is_share,
+            first.is_count and len(figures) == 1,
         )
         for key, first in figures[0].items()
     }
@@ -102,12 +108,16 @@ class _Collected:
         self._num_resamples = len(design.words[0].counts)
         self.figures: Figures = {}
 
-    def put(
-        self, key: Key, at: tuple[int | slice, int], value: float | Array, deviation: Array, n: int, is_share: bool
-    ) -> None:
+    def put(self, key: Key, at: tuple[int | slice, int], value: float | Array, deviation: Array, n: int) -> None:
         if key not in self.figures:
             empty = np.full((*self._shape, self._num_resamples), np.nan, dtype=np.float32)
-            self.figures[key] = Figure(np.full(self._shape, np.nan), empty, np.zeros(self._shape[1]), is_share)
+            self.figures[key] = Figure(
+                np.full(self._shape, np.nan),
+                empty,
+                np.zeros(self._shape[1]),
+                is_share=MEASURES[key[0]].unit == "share",
+                is_count=key[0] == ACCURACY,
+            )
         figure = self.figures[key]
         figure.value[at], figure.deviation[at], figure.n[at[1]] = value, deviation, n
 
@@ -164,18 +174,20 @@ def _of_layer(collected: _Collected, space: str, k: int, w: int, word: WordDesig
     """Put in all that one layer's vectors of one word tell by themselves; returns the word's pairs."""
     cosines = cosine_matrix(unit_nD)
     pairs = Pairs.of(cosines, word.labels, word.comparable)
-    clusters = k_means(unit_nD, len(word.senses), seed=word.seed)
     found = nearest(cosines, word.labels, word.comparable)
     results = [
         (ACCURACY, (float(found.outcome.mean()), found.influence)),
         (PAIR_AUC, auc(pairs)),
         (GAP, cosine_gap(pairs)),
-        *agreement(clusters, word.labels).items(),
         (SILHOUETTE, silhouette(cosines, word.labels)),
     ]
     moved = deviations(np.array([one[1] for _, one in results]), counts=word.counts, strata=word.strata)
     for (name, (value, _)), deviation in zip(results, moved, strict=True):
-        collected.put((name, space), (k, w), value, deviation, word.n, name in (ACCURACY, PAIR_AUC))
+        collected.put((name, space), (k, w), value, deviation, word.n)
+    for name, (value, of_halves) in agreement(unit_nD, word.labels, word.halves, seed=word.seed).items():
+        # Normal weights (Wu 1986) give resamples as many as wished, the same for every model.
+        deviation = word.half_weights @ (of_halves - of_halves.mean())
+        collected.put((name, space), (k, w), value, deviation, word.n)
     return pairs
 
 
@@ -187,7 +199,7 @@ def _of_thresholds(collected: _Collected, space: str, pairs: list[list[Pairs]], 
         of_words = threshold_accuracy([by_layer[k] for by_layer in pairs])
         for w, (word, (value, influence)) in enumerate(zip(design.words, of_words, strict=True)):
             moved = deviations(influence, counts=word.counts, strata=word.strata)
-            collected.put((PAIR_ACCURACY, space), (k, w), value, moved, word.n, True)
+            collected.put((PAIR_ACCURACY, space), (k, w), value, moved, word.n)
 
 
 def _of_shots(collected: _Collected, space: str, w: int, word: WordDesign, vectors_KnD: Vectors) -> None:
@@ -201,9 +213,9 @@ def _of_shots(collected: _Collected, space: str, w: int, word: WordDesign, vecto
         one_stratum = np.zeros(by_draw.shape[1], dtype=np.int64)
         rng = np.random.default_rng([word.seed, 2, number])
         counts = resample_counts(one_stratum, rng=rng, num_resamples=len(word.counts))
-        moved += deviations(by_draw, counts=counts, strata=one_stratum)
+        moved += shots.draw_factor * deviations(by_draw, counts=counts, strata=one_stratum)
         key = (shots_measure(number), space)
-        collected.put(key, (slice(None), w), by_sentence.mean(axis=1), moved, int(tested.sum()), True)
+        collected.put(key, (slice(None), w), by_sentence.mean(axis=1), moved, int(tested.sum()))
 
 
 def layers_picked_elsewhere(accuracy: Figure) -> list[int]:

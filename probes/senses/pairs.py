@@ -35,13 +35,16 @@ class Pairs:
 
     def halves(self, of_each: Array) -> tuple[Array, Array]:
         """The mean of a figure over pairs of the same sense and over the others, (2,), and the influence of each
-        sentence on the two means, (2, n)."""
+        sentence on the two, (2, n): n times what the mean loses without it."""
         means, influence = np.empty(2), np.empty((2, self.n))
         for half, chosen in enumerate((self.same, ~self.same)):
             mine = of_each[chosen]
             means[half] = mine.mean()
-            moved = (mine - means[half]) / len(mine)
-            influence[half] = self.n * sum(np.bincount(end[chosen], moved, self.n) for end in self.ends)
+            moved, number = np.zeros(self.n), np.zeros(self.n)
+            for end in self.ends:
+                moved += np.bincount(end[chosen], mine - means[half], self.n)
+                number += np.bincount(end[chosen], minlength=self.n)
+            influence[half] = self.n * moved / np.maximum(len(mine) - number, 1)
         return means, influence
 
 
@@ -68,16 +71,20 @@ def threshold_accuracy(words: Sequence[Pairs]) -> list[tuple[float, Array]]:
     """For each word, how often one threshold tells its pairs right, and each sentence's influence, (n,).
 
     The threshold is the one that does best on all other words, every word counting the same; among equally good ones
-    their median. Right is the mean of the shares among pairs of the same sense and among the others, so that a guess
-    reaches one half whatever there is more of. At least two words.
+    the one in their middle. Right is the mean of the shares among pairs of the same sense and among the others, so that
+    a guess reaches one half whatever there is more of. At least two words.
     """
-    tried = np.unique(np.concatenate([np.quantile(p.cosines, np.linspace(0, 1, QUANTILES_PER_WORD)) for p in words]))
+    found_at = np.concatenate([np.quantile(p.cosines, np.linspace(0, 1, QUANTILES_PER_WORD)) for p in words])
+    edges = np.unique(np.round(found_at, DECIMALS))
+    # Half-way between cosines, so that a threshold lies in the gap where there is one.
+    tried = (edges[1:] + edges[:-1]) / 2 if len(edges) > 1 else edges
     right = np.array([_right_by_threshold(pairs, tried) for pairs in words])
     total = right.sum(axis=0)
     found = []
     for pairs, own in zip(words, right, strict=True):
         elsewhere = np.round(total - own, 9)
-        threshold = np.median(tried[elsewhere == elsewhere.max()])
+        best = tried[elsewhere == elsewhere.max()]
+        threshold = best[np.abs(best - (best[0] + best[-1]) / 2).argmin()]
         means, influence = pairs.halves(((pairs.cosines >= threshold) == pairs.same).astype(np.float64))
         found.append((float(means.mean()), influence.mean(axis=0)))
     return found

@@ -80,9 +80,10 @@ def _accuracies(shares: Array, labels_Pn: NDArray[np.int64]) -> Array:
     rows, columns = np.nonzero(shares)
     if len(rows) <= 8 * n:
         weights = shares[rows, columns]
-        return np.array([weights[labels[rows] == labels[columns]].sum() for labels in labels_Pn]) / n
+        return np.array([weights[labels[rows] == labels[columns]].sum() / n for labels in labels_Pn])
     total = np.zeros(len(labels_Pn))
     for sense in range(int(labels_Pn.max()) + 1):
         member_Pn = (labels_Pn == sense).astype(np.float64)
         total += ((member_Pn @ shares.T) * member_Pn).sum(axis=1)
-    return total / n
+    accuracies: Array = total / n
+    return accuracies

@@ -21,6 +21,7 @@ from probes.figures import (
 )
 from probes.projections import project_pca, project_tsne
 from probes.results import Map, Picture, Point, Score
+from probes.senses.baselines import CHANCE
 from probes.senses.design import Design, WordDesign
 from probes.senses.measures import ACCURACY, ARI, GAP, MEASURES, PAIR_AUC, cosine_matrix, shots_measure, z_scored
 from probes.senses.scoring import pooled_variant
@@ -106,7 +107,7 @@ def _maps(examination: "Examination") -> list[Map]:
                     layers=shown.layers,
                     group=one.word.word,
                     seed=inquiry.seed,
-                )  # fmt: skip
+                )
             )
             saved += [
                 Saved(shown.name, layer, one.word.word, points, vectors_MD)
@@ -135,7 +136,7 @@ def _curves(examination: "Examination", measure: str) -> Picture:
     levels = [
         Level(f"{s.model} ({scale * s.value:.{0 if scale == 100 else 2}f})", scale * s.value)
         for s in scores
-        if s.layer is None
+        if s.layer is None and s.model != CHANCE
     ]
     file = f"senses-{_stem(measure)}.png"
     draw_curves(

@@ -3,10 +3,12 @@
 # K layers, W words, R resamples
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from probes.intervals import LEAST_GROUPS, Estimate, group_interval, percentile_interval, share_interval
+from probes.intervals import LEAST_GROUPS, Array, Estimate, group_interval, percentile_interval, share_interval
 from probes.results import Role, Score
 from probes.senses.design import Design
 from probes.senses.measures import ACCURACY, P_VALUE, Figure, Figures, keys_of, layers_picked_elsewhere
@@ -56,7 +58,7 @@ def last_of(figures: Figures) -> Figures:
 
 
 def picked_of(figures: Figures) -> Figures:
-    """The nearest-neighbour accuracy of every word in the layer that is best for the other words; empty for one word."""
+    """The nearest-neighbour accuracy of every word in the layer that is best for the others; empty for one word."""
     accuracy = figures[ACCURACY, ""]
     if accuracy.value.shape[1] < 2:
         return {}
@@ -108,8 +110,10 @@ def _pooled(
     return found
 
 
-def _over_sentences(value: np.ndarray, deviation: np.ndarray, figure: Figure, n: int) -> Estimate:
-    return share_interval(value, deviation, n) if figure.is_share else percentile_interval(value, deviation)
+def _over_sentences(value: Array, deviation: NDArray[Any], figure: Figure, n: int) -> Estimate:
+    if not figure.is_share:
+        return percentile_interval(value, deviation)
+    return share_interval(value, deviation, n, is_count=figure.is_count)
 
 
 def _scores(

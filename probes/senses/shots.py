@@ -34,6 +34,16 @@ class Shots:
     """(T, S, M / S) the drawn sentences by sense."""
     tested: Bools
     """(T, n) the sentences that each draw is tested on: none from a source that was drawn."""
+    share: float
+    """The greatest share of a sense's sentences that a draw takes."""
+
+    @property
+    def draw_factor(self) -> float:
+        """How much further the mean over the draws moves with other sentences to draw from than with other draws alone.
+
+        Draws from one pool lie nearer to each other than draws from different ones, by the share that they take of it.
+        """
+        return float(np.sqrt((NUM_DRAWS * self.share + 1 - self.share) / (1 - self.share)))
 
 
 def draw_shots(
@@ -54,7 +64,7 @@ def draw_shots(
     has_parts = bool((splits == "train").any() and (splits == "test").any())
     pools = [np.flatnonzero((labels == sense) & ((splits == "train") | (not has_parts))) for sense in senses]
     # What is left to be tested must come round within the draws.
-    room = num_shots if has_parts else num_shots + max(1, int(np.ceil(num_shots / (NUM_DRAWS - 1))))
+    room = num_shots + 1 if has_parts else num_shots + max(1, int(np.ceil(num_shots / (NUM_DRAWS - 1))))
     if any(len(pool) < room for pool in pools):
         return None
     if has_parts and any(not ((labels == sense) & (splits == "test")).any() for sense in senses):
@@ -73,7 +83,8 @@ def draw_shots(
     )
     testable = splits == "test" if has_parts else np.ones(len(labels), dtype=bool)
     tested = np.array([testable & ~np.isin(sources, sources[one.ravel()]) for one in drawn])
-    return Shots(drawn, tested) if tested.any(axis=1).all() else None
+    share = num_shots / min(map(len, pools))
+    return Shots(drawn, tested, share) if share < 1 and tested.any(axis=1).all() else None
 
 
 def shot_outcomes(vectors_KnD: Vectors, labels: Numbers, shots: Shots, *, z_scored: bool) -> Array:
@@ -81,7 +92,7 @@ def shot_outcomes(vectors_KnD: Vectors, labels: Numbers, shots: Shots, *, z_scor
 
     Args:
         vectors_KnD: the word's vectors, of length 1.
-        z_scored: every dimension's mean over the drawn sentences is taken off, and it is divided by its deviation there.
+        z_scored: of every dimension the mean over the drawn sentences is taken off, and it is divided by its deviation.
     """
     outcomes = np.full((len(vectors_KnD), *shots.tested.shape), np.nan)
     for k, vectors_nD in enumerate(vectors_KnD):
@@ -94,7 +105,7 @@ def shot_outcomes(vectors_KnD: Vectors, labels: Numbers, shots: Shots, *, z_scor
     return outcomes
 
 
-def _cosines(vectors_nD: Vectors, drawn: Numbers, *, z_scored: bool) -> Array:
+def _cosines(vectors_nD: Vectors, drawn: Numbers, *, z_scored: bool) -> Vectors:
     """(n, S) cosines of every sentence to every sense's centroid."""
     centroids_SD = vectors_nD[drawn].mean(axis=1)
     if z_scored:
@@ -104,11 +115,13 @@ def _cosines(vectors_nD: Vectors, drawn: Numbers, *, z_scored: bool) -> Array:
         scale_D = np.where(is_still, 0, 1 / np.where(is_still, 1, deviation_D))
         vectors_nD = (vectors_nD - mean_D) * scale_D
         centroids_SD = (centroids_SD - mean_D) * scale_D
-    cosines: Array = unit(vectors_nD) @ unit(centroids_SD).T
+    cosines: Vectors = unit(vectors_nD) @ unit(centroids_SD).T
     return cosines
 
 
 def unit(vectors: Vectors) -> Vectors:
     """Vectors (..., D) of length 1; one of zeros stays so, and has cosine 0 to all."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)
+    lengths[lengths == 0] = 1
+    found: Vectors = vectors / lengths
+    return found
