@@ -70,6 +70,33 @@ class ProbeSettings(BaseModel, frozen=True, extra="forbid", strict=True):
         return self
 
 
+def check_files(probes: tuple[ProbeSettings, ...]) -> None:
+    """See to it that the files which probes are to read are there, before hours are spent.
+
+    Raises:
+        ProbeError: one is not.
+    """
+    if not probes:
+        return
+    from probes import PROBES, ProbeError
+    from probes.command import parser_of
+
+    for probe in probes:
+        options = vars(parser_of(probe.name, PROBES[probe.name]).parse_args(["MODEL", *probe.arguments]))
+        read = [value for name, value in options.items() if name != "out"]
+        for value in read:
+            missing = [path for path in _listed(value) if isinstance(path, Path) and not path.exists()]
+            if missing:
+                raise ProbeError(
+                    f"probes: {probe.name} is to read {missing[0]}, expected a file or folder that is there (paths are "
+                    "relative to the working directory). Correct its arguments."
+                )
+
+
+def _listed(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 class ProbingEnded(Exception):
     """A probe that did not come to its end, since a signal to some process asked for an exit status."""
 

@@ -30,7 +30,7 @@ from pretrain.health import Health
 from pretrain.launching import Launch, clear, starting_point
 from pretrain.loop import Loop, NotFinite, TrainingError
 from pretrain.metrics import MetricsLog, check_trackers
-from pretrain.probing import Probing, ProbingEnded
+from pretrain.probing import Probing, ProbingEnded, check_files
 from pretrain.recipe import Recipe, check_world_size
 from pretrain.trouble import Trouble
 from tokenization.store import TokenStore
@@ -46,6 +46,7 @@ def train(recipe: Recipe, launch: Launch, signals: Signals) -> Path:
         Interrupted: a signal ended the run; its checkpoint is written.
     """
     check_trackers(recipe)
+    check_files(recipe.probes)
     with signals.enforced():
         processes = Processes.start(
             recipe.train.mixed_precision,

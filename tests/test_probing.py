@@ -11,8 +11,9 @@ from safetensors.numpy import load_file
 from pretrain import probing
 from pretrain.distributed.processes import Processes
 from pretrain.distributed.signals import Interrupted, Signals
-from pretrain.probing import ProbeSettings, Probing, ProbingEnded
+from pretrain.probing import ProbeSettings, Probing, ProbingEnded, check_files
 from pretrain.recipe import Recipe, RecipeError
+from probes.probe_error import ProbeError
 from probes.results import Measure, Results, Score, write_results
 
 Tiny = Callable[..., Recipe]
@@ -164,3 +165,11 @@ REFUSALS = {
 def test_probes_that_cannot_run_are_refused_before_training(tiny: Tiny, override: str) -> None:
     with pytest.raises(RecipeError, match=REFUSALS[override]):
         tiny(override)
+
+
+def test_files_that_a_probe_needs_are_missed_before_training(tiny: Tiny, launch: LaunchRun, tmp_path: Path) -> None:
+    recipe = tiny("probes=[{name: senses, arguments: [--sentences, none.tsv]}]")
+    with pytest.raises(ProbeError, match=r"senses is to read none\.tsv, expected a file .* Correct its arguments"):
+        launch(recipe)
+    assert not recipe.run_dir.exists()
+    check_files(tiny(f"probes=[{{name: senses, arguments: [--sentences, {tmp_path}, --out, none]}}]").probes)
