@@ -12,7 +12,6 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from probes.classify import PROBE, mixing
 from probes.classify.baselines import fit_majority, fit_words
-from probes.classify.labelled_texts import LabelledTexts
 from probes.classify.mixing import fit_head
 from probes.classify.names import CLS, LAST, MIXES, TRAINABLE, WORD_MEAN
 from probes.classify.outcomes import Judge, layer_weight_figures, macro_f1
@@ -20,6 +19,7 @@ from probes.classify.representations import Fits, Layers, fit_all, read_layers, 
 from probes.classify.splits import Task, splits_of
 from probes.command import conduct
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts
 from probes.results import Results, Score
 from probes.source import Vectors
 from tests.probe_models import save_model

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probes.classify.labelled_texts import LabelledTexts, check_classes, divide, draw, read_labelled_texts
+from probes.classify.dividing import check_classes, divide, draw
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts, read_labelled_texts
 
 
 def _read(path: Path, label: str = "label", text: tuple[str, ...] = ("text",)) -> list[tuple[str, str]]:

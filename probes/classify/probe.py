@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.classify.labelled_texts import LabelledTexts, check_classes, divide, draw, read_labelled_texts
+from probes.classify.dividing import check_classes, divide, draw
 from probes.classify.names import CLS, LAST, MIXES, ONE, TRAINABLE, WORD_MEAN
 from probes.models import Model
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts, add_fields, read_labelled_texts
 from probes.results import ModelCard, Results, Role
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--test", type=Path, metavar="FILE", help="[a part of --train, by --test-share, divided by the seed]"
     )
     parser.add_argument("--test-share", type=_share, default=0.2, metavar="X", help="without --test [0.2]")
-    parser.add_argument("--label-field", default="label", metavar="NAME", help="column of the class [label]")
-    parser.add_argument(
-        "--text-field", nargs="+", default=["text"], metavar="NAME", help="column of the text, or several [text]"
-    )
+    add_fields(parser)
     parser.add_argument(
         "--most", type=_positive, metavar="N", help="texts taken of each file, at random by class [all]"
     )

@@ -1,9 +1,6 @@
-"""What the map probe is asked about: sentences, and a word in them; or texts with classes."""
+"""Sentences that the map probe is asked about, and a word in them."""
 
-import csv
-import io
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +28,6 @@ class Occurrence:
     sentence: int
     """Number of the sentence, from 0."""
     span: Span
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text of a class."""
-
-    label: str
-    text: str
 
 
 def read_sentences(given: Sequence[str], paragraphs: Sequence[str], file: Path | None) -> list[Sentence]:
@@ -91,44 +80,6 @@ def find_word(sentences: Sequence[Sentence], word: str) -> list[Occurrence]:
     if len(having) < 2:
         got = "one sentence" if having else "no sentence"
         raise ProbeError(f"--word {word}: {got} has it, expected at least 2 to be compared. Add sentences with it.")
-    return found
-
-
-def read_texts(path: Path) -> list[Text]:
-    """The rows of a CSV with the columns label and text (others are not looked at), in their order.
-
-    Raises:
-        ProbeError: a file that cannot be read, missing columns, an empty cell, fewer than two classes, or a class with
-            one text.
-    """
-    reader = csv.DictReader(io.StringIO(_read(path).removeprefix("\ufeff"), newline=""))
-    columns = reader.fieldnames or []
-    missing = [name for name in ("label", "text") if name not in columns]
-    if missing:
-        got = ", ".join(columns) if columns else "an empty file"
-        raise ProbeError(
-            f"{path}: got {got}; the column {' and '.join(missing)} is missing. Expected a CSV whose first line is"
-            " label,text. Add that line."
-        )
-    found: list[Text] = []
-    try:
-        for row in reader:
-            label, text = ((row[name] or "").strip() for name in ("label", "text"))
-            if not label or not text:
-                raise ProbeError(
-                    f"{path}: line {reader.line_num}: the {'text' if label else 'label'} is empty, expected both."
-                    " Fill it in or take the line out."
-                )
-            found.append(Text(label, text))
-    except csv.Error as error:
-        raise ProbeError(f"{path}: line {reader.line_num}: {error}. Expected a CSV. Correct that line.") from error
-    sizes = Counter(one.label for one in found)
-    if len(sizes) < 2:
-        raise ProbeError(f"{path}: got {len(sizes)} classes, expected at least 2. Add texts of other classes.")
-    if alone := [label for label, size in sizes.items() if size < 2]:
-        raise ProbeError(
-            f"{path}: the class {alone[0]!r} has one text, expected at least 2 of each. Add some or take it out."
-        )
     return found
 
 
