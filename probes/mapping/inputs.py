@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probes.probe_error import ProbeError
+from probes.reading.lines import read_text
 from probes.source import Span
 from tokenization.reading.sentences import split_lines, split_sentences
 
@@ -40,7 +41,7 @@ def read_sentences(given: Sequence[str], paragraphs: Sequence[str], file: Path |
     found = [Sentence(text.strip(), is_given=True) for text in given]
     found += [Sentence(text, is_given=False) for one in paragraphs for text in split_sentences(one)]
     if file is not None:
-        lines = split_lines(_read(file))
+        lines = split_lines(read_text(file, expected="UTF-8 text: a sentence a line, or a paragraph"))
         if not lines:
             raise ProbeError(f"{file} is empty, expected a sentence a line, or a paragraph. Add sentences to it.")
         if len(lines) == 1:
@@ -81,17 +82,6 @@ def find_word(sentences: Sequence[Sentence], word: str) -> list[Occurrence]:
         got = "one sentence" if having else "no sentence"
         raise ProbeError(f"--word {word}: {got} has it, expected at least 2 to be compared. Add sentences with it.")
     return found
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ProbeError(
-            f"{path}: byte {error.start} is not UTF-8. Expected UTF-8 text. Save the file as UTF-8."
-        ) from None
-    except OSError as error:
-        raise ProbeError(f"{path}: {error.strerror}. Expected a file of UTF-8 text. Check the path.") from error
 
 
 def _excerpt(text: str) -> str:

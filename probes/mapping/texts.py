@@ -15,8 +15,8 @@ from probes.figures import draw_matrix
 from probes.mapping.cosines import PairMean, cosine_matrix, difference, pair_mean, z_scored
 from probes.mapping.stating import INTERVALS, RAW, WITH_TSNE, Z_SCORED, score_of, stated
 from probes.mapping.views import View, draw_layers, draw_views, layers_of, save_views, timed
-from probes.maps import file_stem
 from probes.models import Model
+from probes.names import file_stem
 from probes.probe import Inquiry
 from probes.probe_error import ProbeError
 from probes.reading.labelled_texts import LabelledTexts, read_labelled_texts

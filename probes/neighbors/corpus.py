@@ -1,20 +1,19 @@
 """The sentences among which neighbours are sought, and their words."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from probes.coverage import read_by
 from probes.probe_error import ProbeError
 from probes.reading.lines import fingerprint, read_text, split_lines
+from probes.reading.spans import words_of
 from probes.source import Source, Span
 from probes.usages import BUILT_IN, read_usages
 
 MOST_WORDS = 100_000
 """Words in sentences that are compared; the sentences behind them are left out."""
 TABLES = (".tsv", ".tsv.gz")
-
-_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,6 @@ def read_corpus(among: Path | None, asked: str) -> Corpus:
     return Corpus(kept, "built in" if among is None else str(path), fingerprint(path), notes)
 
 
-def words_of(sentence: str) -> list[Span]:
-    """Where its words stand: letters and digits, with apostrophes and hyphens inside."""
-    return [found.span() for found in _WORD.finditer(sentence)]
-
-
 def readable_words(source: Source, sentences: Sequence[str]) -> list[list[Span]]:
     """Where the words stand that the source has a vector for and reads in full."""
-    found = []
-    for sentence, tokens in zip(sentences, source.token_spans(sentences), strict=True):
-        end = max((last for _, last in tokens), default=0)
-        starts = [(a, b) for a, b in words_of(sentence) if b <= end]
-        found.append([(a, b) for a, b in starts if any(first < b and last > a for first, last in tokens)])
-    return found
+    return read_by(source, sentences, [words_of(one) for one in sentences])

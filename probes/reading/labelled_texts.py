@@ -11,7 +11,6 @@ Three forms are read, each also compressed (.gz):
 
 import argparse
 import csv
-import gzip
 import hashlib
 import io
 import json
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.probe_error import ProbeError
+from probes.reading.lines import read_text
 
 _LARGEST_CELL = 2**31 - 1  # of CSV, in characters: the most that the module takes on every system
 _DISTRIBUTED = ("class", "title", "description")  # AG News' columns where the file has no header
@@ -104,20 +104,7 @@ def _read(path: Path) -> str:
     name = path.name.removesuffix(".gz")
     if not name.endswith((".csv", ".jsonl")):
         raise ProbeError(f"{path}: expected the name of a labelled set to end in .csv or .jsonl (or .gz after it).")
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise ProbeError(
-            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}), expected a labelled set (CSV or"
-            " JSON lines). Check the path."
-        ) from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ProbeError(
-            f"{path}:{line}: byte {error.start} is not UTF-8, expected UTF-8 text. Save the file as UTF-8."
-        ) from None
+    return read_text(path, expected="a labelled set (CSV or JSON lines)")
 
 
 def _csv_rows(path: Path, data: str, fields: Sequence[str]) -> Rows:

@@ -10,10 +10,10 @@ import numpy as np
 
 from probes.intervals import CONFIDENCE, NUM_RESAMPLES
 from probes.models import Model, models_of
+from probes.names import CONTEXT, RANDOM, STATIC, TFIDF, baseline_of
 from probes.probe import Inquiry
 from probes.results import Cell, ModelCard, Results, Role, Score, Table
 from probes.senses import baselines, findings, pictures
-from probes.senses.baselines import CONTEXT, RANDOM, STATIC, TFIDF
 from probes.senses.clusters import NUM_RUNS
 from probes.senses.design import Design
 from probes.senses.measures import (
@@ -94,7 +94,7 @@ class Examination:
 
     def label(self, kind: str, model: Model) -> str:
         """How a model's own baseline is called."""
-        return kind if len(self.inquiry.models) == 1 else f"{kind} of {model.name}"
+        return baseline_of(kind, model.name, self.inquiry.models)
 
     def others(self, name: str) -> list[str]:
         """The baselines that a model is compared with: its own and those that all share."""

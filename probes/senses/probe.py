@@ -5,11 +5,12 @@ threshold from other words), k-means, silhouette, difference of cosines, and how
 """
 
 import hashlib
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from probes.numbers import whole_from_1
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
 from probes.results import Results
@@ -51,9 +52,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="another model, shown as a baseline; repeatable",
     )
     parser.add_argument("--words", type=_words, metavar="W,W", help="only these [all]")
-    parser.add_argument("--most", type=_number, metavar="N", help="sentences of each sense, drawn by the seed [all]")
-    parser.add_argument("--window", type=_number, metavar="N", help="words kept either side of the target [all]")
-    parser.add_argument("--random-draws", type=_number, default=1, metavar="N", help="of random weights [1]")
+    parser.add_argument("--most", type=whole_from_1, metavar="N", help="sentences of each sense, by the seed [all]")
+    parser.add_argument("--window", type=whole_from_1, metavar="N", help="words kept either side of the target [all]")
+    parser.add_argument("--random-draws", type=whole_from_1, default=1, metavar="N", help="of random weights [1]")
 
 
 def examine(
@@ -101,12 +102,6 @@ def _digest(path: Path) -> str:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
-    return int(text)
 
 
 PROBE = Probe("do vectors of a word tell its senses apart? by layer, with baselines", add_arguments, examine)
