@@ -270,3 +270,12 @@ def test_a_mistake_is_refused_with_what_was_expected(
     with pytest.raises(ProbeError) as refusal:
         run(tmp_path, vectors, *arguments)
     assert [part for part in parts if part not in str(refusal.value)] == []
+
+
+def test_cosines_are_shown_of_the_last_layer_and_of_every_layer_when_all_are_asked_for(
+    tmp_path: Path, model: Path
+) -> None:
+    asked = [*given("the bank one", "so the bank"), "--word", "bank", "--no-pictures"]
+    found = [run(tmp_path, model, *asked, *layers) for layers in ([], ["--layers", "all"])]
+    tables = [next(table for table in one.tables if table.name.startswith("cosines_")) for one in found]
+    assert [sorted({row[0] for row in table.rows}) for table in tables] == [[2], [0, 1, 2]]

@@ -228,3 +228,11 @@ def test_a_corpus_of_one_sentence_is_refused(model: Path, tmp_path: Path) -> Non
     (tmp_path / "t.txt").write_text(f"{ASKED}\nthe bank\n")
     with pytest.raises(ProbeError, match=r"got 1 sentences beside the one that is asked about, expected at least 2"):
         run(model, "--word", "bank", "--sentence", ASKED, "--among", tmp_path / "t.txt", "--out", tmp_path)
+
+
+def test_the_last_layer_is_searched_and_every_layer_when_all_are_asked_for(
+    model: Path, text: Path, tmp_path: Path
+) -> None:
+    arguments = ["--word", "bank", "--sentence", ASKED, "--among", text, "--of", "words", "--out", tmp_path]
+    found = [run(model, *arguments, *layers) for layers in ([], ["--layers", "all"])]
+    assert [sorted({score.layer for score in one.scores}) for one in found] == [[2], [0, 1, 2]]

@@ -38,7 +38,7 @@ def cells_of(view: View, k: int, raw: Array, z_scored: Array) -> Cells:
 
 def shown_layers(inquiry: Inquiry, view: View) -> Sequence[int]:
     """Which of the view's layers are shown one by one: those that were asked for, else the last."""
-    return range(len(view.layers)) if inquiry.layers is not None else [len(view.layers) - 1]
+    return range(len(view.layers)) if inquiry.names_layers else [len(view.layers) - 1]
 
 
 def cosine_tables(cells: Sequence[Cells]) -> list[Table]:

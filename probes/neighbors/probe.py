@@ -127,7 +127,8 @@ def _search(
     """What one model's candidates of one kind are, by layer, and what is to be said of them."""
     # The same pairs whatever else is asked for, so that a model's baseline does not hang on the others.
     rng = np.random.default_rng(inquiry.seed)
-    layers = list(inquiry.layers) if inquiry.layers is not None else [source.num_layers]
+    every = list(range(source.num_layers + 1)) if inquiry.names_layers else [source.num_layers]
+    layers = every if inquiry.layers is None else list(inquiry.layers)
     if kind == "tokens":
         return among_tokens(source, name, word, sentence, span, rng)
     assert sentence is not None and corpus is not None
