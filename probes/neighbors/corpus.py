@@ -9,7 +9,7 @@ from probes.probe_error import ProbeError
 from probes.reading.lines import fingerprint, read_text, split_lines
 from probes.reading.spans import words_of
 from probes.source import Source, Span
-from probes.usages import BUILT_IN, read_usages
+from probes.usages import BUILT_IN, read
 
 MOST_WORDS = 100_000
 """Words in sentences that are compared; the sentences behind them are left out."""
@@ -35,9 +35,11 @@ def read_corpus(among: Path | None, asked: str) -> Corpus:
     """
     path = BUILT_IN if among is None else among
     if path.is_dir() or path.name.endswith(TABLES):
-        lines = [usage.sentence for usage in read_usages(path)]
+        reading = read(path)
+        lines, notes = [usage.sentence for usage in reading.usages], list(reading.notes)
     else:
         lines = split_lines(read_text(path, expected="a text with one sentence a line"))
+        notes = []
     different = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     others = [sentence for sentence in different if sentence != asked.strip()]
     if len(others) < 2:
@@ -51,7 +53,6 @@ def read_corpus(among: Path | None, asked: str) -> Corpus:
         if num_words > MOST_WORDS:
             break
         kept.append(sentence)
-    notes = []
     if len(different) > len(others):
         notes.append("The sentence that is asked about stands in the corpus as well and is left out.")
     if len(kept) < len(others):

@@ -56,6 +56,8 @@ class Examination:
     options: Options
     design: Design
     data: dict[str, Any]
+    remarks: list[str] = field(default_factory=list)
+    """What was left out in reading."""
     cards: list[ModelCard] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
@@ -87,7 +89,7 @@ class Examination:
             tables=[findings.table_of(headlines), *self.tables],
             pictures=drawn[0],
             maps=drawn[1],
-            notes=findings.notes(self),
+            notes=[*self.remarks, *findings.notes(self)],
             data={**self.data, "words": self.design.counts_by_sense()},
             settings=self._settings(),
         )

@@ -4,7 +4,6 @@ Measures: leave-one-out nearest neighbour, nearest centroid from few sentences a
 threshold from other words), k-means, silhouette, difference of cosines, and how often shuffled senses do as well.
 """
 
-import hashlib
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from probes.numbers import whole_from_1
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
+from probes.reading.lines import fingerprint
 from probes.results import Results
 
 QUESTION = "Do the vectors of a word tell its senses apart, and better than baselines that know nothing of senses?"
@@ -76,28 +76,18 @@ def examine(
     """
     from probes.senses.design import Design, choose, cut_around
     from probes.senses.examination import Examination
-    from probes.usages import BUILT_IN, read_usages
+    from probes.usages import BUILT_IN, read
 
     path = sentences or BUILT_IN
-    usages = choose(read_usages(path), words=words, most=most, seed=inquiry.seed)
+    reading = read(path)
+    usages = choose(reading.usages, words=words, most=most, seed=inquiry.seed)
     if window is not None:
         usages = [cut_around(usage, window) for usage in usages]
     options = Options(
         sentences, vectors, tuple(baseline), None if words is None else tuple(words), most, window, random_draws
     )
-    data = {"file": "built in" if sentences is None else str(path), "sha256": _digest(path), "n": len(usages)}
-    return Examination(inquiry, options, Design.of(usages, inquiry.seed), data).results()
-
-
-def _digest(path: Path) -> str:
-    """sha256 of a file, or of all files of a folder by name and content."""
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    digest = hashlib.sha256()
-    for file in sorted(one for one in path.rglob("*") if one.is_file()):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        digest.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
+    data = {"file": "built in" if sentences is None else str(path), "sha256": fingerprint(path), "n": len(usages)}
+    return Examination(inquiry, options, Design.of(usages, inquiry.seed), data, reading.notes).results()
 
 
 def _words(text: str) -> tuple[str, ...]:
