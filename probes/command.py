@@ -43,7 +43,12 @@ def parser_of(name: str, probe: Probe) -> ArgumentParser:
     )  # fmt: skip
     common = parser.add_argument_group("options of every probe")
     common.add_argument("--out", type=Path, metavar="DIR", help="for results [RUN/probes, else probes-out]")
-    common.add_argument("--layers", type=_layers, metavar="all|N,N", help="0 is the embedding layer's output [all]")
+    common.add_argument(
+        "--layers",
+        type=_layers,
+        metavar="all|N,N",
+        help="0 is the embedding layer's output [all; lists and heatmaps: the last]",
+    )
     common.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn [0]")
     common.add_argument("--pieces", choices=get_args(Pieces), default="mean", help="of a word: its vector [mean]")
     common.add_argument(
@@ -94,7 +99,8 @@ def _inquiry(options: dict[str, object]) -> Inquiry:
     return Inquiry(
         models,
         _make_folder(common.out or default_out(models)),
-        layers=common.layers,
+        layers=common.layers or None,
+        names_layers=common.layers is not None,
         seed=common.seed,
         with_pictures=not common.no_pictures,
     )
@@ -114,9 +120,10 @@ def _make_folder(out: Path) -> Path:
     return out
 
 
-def _layers(text: str) -> tuple[int, ...] | None:
+def _layers(text: str) -> tuple[int, ...]:
+    """Numbers of layers; none stands for all of them."""
     if text == "all":
-        return None
+        return ()
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from probes.intervals import NUM_RESAMPLES, percentiles
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
+from probes.reading.lines import read_text, split_lines
 from probes.results import Cell, Measure, Results, Role, Score, Table
 
 if TYPE_CHECKING:
     from probes.masked_lm import MaskedLM, Question
 
 MASK = "[MASK]"
-NUM_RESAMPLES = 2000
 MEASURES = {
     "top_probability": Measure(title="probability of the first token", unit="probability", is_better=""),
     "entropy": Measure(title="entropy", unit="bits", is_better=""),
@@ -179,11 +180,8 @@ def _token(lm: "MaskedLM", blank: Blank, word: str) -> int | None:
 
 def _read(file: Path) -> list[tuple[str, tuple[str, ...]]]:
     """Lines of a sentence and the words expected in it."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProbeError(f"--file {file}: {error}. Expected UTF-8 text, a sentence a line. Check the file.") from error
-    cells = [line.rstrip("\r").split("\t") for line in lines if line.strip()]
+    lines = split_lines(read_text(file, expected="a sentence a line"))
+    cells = [line.split("\t") for line in lines if line.strip()]
     return [(first, tuple(word.strip() for word in words if word.strip())) for first, *words in cells]
 
 
@@ -235,7 +233,7 @@ def _mean(measure: str, model: str, values: Sequence[float], seed: int, *, role:
         _, low, high, _ = share(found)
     elif len(found) > 1:
         drawn = np.random.default_rng(seed).integers(len(found), size=(NUM_RESAMPLES, len(found)))
-        low, high = np.quantile(found[drawn].mean(axis=1), [0.025, 0.975])
+        low, high = percentiles(found[drawn].mean(axis=1))
     value = float(found.mean())
     low, high = min(float(low), value), max(float(high), value)
     return Score(measure=measure, model=model, role=role, value=value, low=low, high=high, n=len(found))

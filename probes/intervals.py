@@ -84,10 +84,20 @@ def deviations(influence: Array, *, counts: NDArray[Any], strata: NDArray[np.int
     return moved
 
 
+def percentiles(draws: NDArray[Any]) -> tuple[Any, Any]:
+    """Lower and upper end of the 95 % percentile interval, each (...) float64 or a number.
+
+    Args:
+        draws: (..., R) the figure in each resample; those that are NaN do not count.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=-1)
+    return low, high
+
+
 def percentile_interval(value: Array, deviation: NDArray[Any]) -> Estimate:
     """The value with the percentiles of its deviations (G, R) added."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(deviation, [tail, 1 - tail], axis=-1)
+    low, high = percentiles(deviation)
     # A constant outcome comes back from the resamples with the last digit moved; an interval never excludes its value.
     return Estimate(value, np.minimum(value + low, value), np.maximum(value + high, value))
 

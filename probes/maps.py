@@ -8,18 +8,18 @@ The maps are made of vectors of length 1, so that distances follow the cosine. F
 import json
 import math
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from probes.names import file_stem
 from probes.projections import Array, Principal, principal, project_tsne
 from probes.results import Map, Point, Projection
 from probes.source import Vectors
+from probes.unit_vectors import unit
 
 DIGITS = 4
 """Of the largest coordinate of a map, which is more than a screen shows."""
@@ -78,14 +78,6 @@ def make_map(
     return Map(title=title, model=model, points=list(points), layers=projections, group=group)
 
 
-def unit(vectors: NDArray[np.floating]) -> Array:
-    """Vectors (..., D) scaled to length 1, float64; a vector of zeros stays one."""
-    wide = np.asarray(vectors, dtype=np.float64)
-    lengths = np.linalg.norm(wide, axis=-1, keepdims=True)
-    scaled: Array = wide / np.where(lengths == 0, 1, lengths)
-    return scaled
-
-
 def save_vectors(out: Path, probe: str, parts: Sequence[Saved]) -> Path:
     """Write OUT/<probe>.vectors/ whole or not at all, in place of an older one; returns that folder.
 
@@ -107,11 +99,6 @@ def save_vectors(out: Path, probe: str, parts: Sequence[Saved]) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     return folder
-
-
-def file_stem(*parts: str) -> str:
-    """Parts joined to a file name that is safe on every system: letters, digits, '.', '_' and '-'."""
-    return "_".join(re.sub(r"[^\w.-]+", "-", part).strip(".-")[:60] or "x" for part in parts)
 
 
 def _turned(found: Principal, before: Array | None) -> Principal:

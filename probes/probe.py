@@ -24,6 +24,8 @@ class Inquiry:
     """Where pictures and vectors go, a folder that is there. The caller writes the results themselves."""
     layers: tuple[int, ...] | None = None
     """In rising order, 0 being the output of the embedding layer; None: all that a model has."""
+    names_layers: bool = False
+    """Layers were asked for, be it all of them; else a probe that shows layers one by one may show the last only."""
     seed: int = 0
     """Of everything that is drawn: random weights, resamples, t-SNE, folds."""
     with_pictures: bool = True

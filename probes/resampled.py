@@ -4,9 +4,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from probes.intervals import CONFIDENCE, Array
+from probes.intervals import Array, percentiles
 from probes.results import Role, Score
 
 
@@ -30,8 +28,7 @@ class Resampled:
         """Lower and upper end of the 95 % percentile interval; it never excludes the value itself."""
         if self.bounds is not None:
             return self.bounds
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.nanquantile(self.draws, [tail, 1 - tail])
+        low, high = percentiles(self.draws)
         return float(min(low, self.value)), float(max(high, self.value))
 
     def score(

@@ -6,7 +6,6 @@ Each round times every way once, in the same order, so that what else the machin
 round warms up and is left out. All models are open at the same time.
 """
 
-import csv
 import platform
 import time
 from argparse import ArgumentParser
@@ -21,11 +20,11 @@ from numpy.typing import NDArray
 from probes.embedders import Embedder
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
+from probes.reading.lines import read_text, split_lines
 from probes.results import Measure, ModelCard, Results, Score, Table
 from probes.source import Source
+from probes.usages import BUILT_IN, read_usages
 
-BUILT_IN = Path(__file__).with_name("senses.tsv")
-"""Its sentences are the ones that are read unless told otherwise."""
 LEAST_ROUNDS = 3
 MEASURES = {
     "sentences_per_second": Measure(title="sentences per second", unit="per_second"),
@@ -121,12 +120,8 @@ def examine(
 def read_sentences(path: Path | None, *, most: int) -> list[str]:
     """The first lines of a file that are not empty; None: the built-in sentences."""
     if path is None:
-        with BUILT_IN.open(encoding="utf-8", newline="") as file:
-            return [row["sentence"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)][:most]
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProbeError(f"--sentences {path}: {error}. Expected UTF-8 text, a sentence a line.") from error
+        return [usage.sentence for usage in read_usages(BUILT_IN)][:most]
+    lines = split_lines(read_text(path, expected="a sentence a line"))
     found = [line.strip() for line in lines if line.strip()][:most]
     if not found:
         raise ProbeError(f"--sentences {path} is empty, expected a sentence a line. Check the file.")

@@ -55,7 +55,7 @@ def senses_like(
     scores = [
         score("accuracy", "static vector", 0.341, 0.0),
         score("accuracy", "majority sense", 0.5, 0.0),
-        score("accuracy", "TF-IDF of the context", 0.612, 0.04),
+        score("accuracy", "context, TF-IDF", 0.612, 0.04),
     ]
     for index, name in enumerate(names):
         for layer in range(num_layers + 1):

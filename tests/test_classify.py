@@ -12,7 +12,6 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from probes.classify import PROBE, mixing
 from probes.classify.baselines import fit_majority, fit_words
-from probes.classify.labelled_texts import LabelledTexts
 from probes.classify.mixing import fit_head
 from probes.classify.names import CLS, LAST, MIXES, TRAINABLE, WORD_MEAN
 from probes.classify.outcomes import Judge, layer_weight_figures, macro_f1
@@ -20,6 +19,7 @@ from probes.classify.representations import Fits, Layers, fit_all, read_layers, 
 from probes.classify.splits import Task, splits_of
 from probes.command import conduct
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts
 from probes.results import Results, Score
 from probes.source import Vectors
 from tests.probe_models import save_model
@@ -353,12 +353,12 @@ def test_every_representation_stands_in_one_table(found: tuple[Results, Path]) -
     results, _ = found
     table = next(table for table in results.tables if table.name == "classifiers")
     variants = [*MIXES, LAST, CLS]
-    expected = [("model_a", one) for one in variants] + [("random weights", one) for one in variants]
+    expected = [("model_a", one) for one in variants] + [("random weights of model_a", one) for one in variants]
     expected += [("vectors.txt", WORD_MEAN), ("TF-IDF", ""), ("bag of words", ""), ("majority class", "")]
     assert {(row[0], row[1]) for row in table.rows} == set(expected) and len(table.rows) == len(expected)
     assert _rows(results, "model") == {("model_a", TRAINABLE), ("model_a", LAST), ("vectors.txt", WORD_MEAN)}
     assert {name for name, _ in _rows(results, "baseline")} == {
-        "random weights", "TF-IDF", "bag of words", "majority class",
+        "random weights of model_a", "TF-IDF", "bag of words", "majority class",
     }  # fmt: skip
 
 
@@ -381,7 +381,7 @@ def test_layers_sizes_classes_and_differences_are_among_the_scores(found: tuple[
     named = {score.model for score in _scores(results, "macro_f1", role="difference")}
     assert any("vectors.txt" in name and "model_a" in name for name in named)
     assert any(name.startswith("model_a") and name.endswith("TF-IDF") for name in named)
-    assert "model_a - random weights" in named
+    assert "model_a - random weights of model_a" in named
     for score in results.scores:
         assert score.low <= score.value <= score.high
 

@@ -41,6 +41,14 @@ def test_common_options_reach_the_probe_and_its_own_stay_its_own(tmp_path: Path)
     assert inquiry.out == tmp_path / "deep" / "out" and inquiry.out.is_dir()
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [([], (None, False)), (["--layers", "all"], (None, True)), (["--layers", "1"], ((1,), True))]
+)
+def test_all_layers_are_told_from_none_named(tmp_path: Path, given: list[str], expected: tuple[object, bool]) -> None:
+    conduct("trial", TRIAL, ["a", "--out", str(tmp_path), *given])
+    assert (asked[-1][0].layers, asked[-1][0].names_layers) == expected
+
+
 def test_results_carry_the_command_that_repeats_them(tmp_path: Path) -> None:
     arguments = ["a model", "--out", str(tmp_path), "--word", "it's"]
     done = conduct("trial", TRIAL, arguments)

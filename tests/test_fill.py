@@ -82,7 +82,7 @@ def test_sentences_that_ask_nothing_are_refused(tmp_path: Path, bert: Path) -> N
         run(tmp_path, [bert], "--sentence", "[MASK] so", "--sentence", "the bank")
     with pytest.raises(ProbeError, match=r"got no sentence, expected one with"):
         run(tmp_path, [bert])
-    with pytest.raises(ProbeError, match=r"--file .*nowhere.*Expected UTF-8 text, a sentence a line"):
+    with pytest.raises(ProbeError, match=r"nowhere: there is no such file.*Expected a sentence a line"):
         run(tmp_path, [bert], "--file", str(tmp_path / "nowhere"))
     with pytest.raises(ProbeError, match=r"has more than the 24 tokens"):
         run(tmp_path, [bert], "--sentence", "[MASK] " * 40)

@@ -11,16 +11,19 @@ from probes import PROBES, ProbeError
 from probes.command import conduct
 from probes.coverage import read_by
 from probes.geometry import examining
-from probes.geometry.material import Material, word_spans
-from probes.geometry.measures import contributions, measure, units, zscored
-from probes.geometry.sentences import BUILT_IN, read_sentences
+from probes.geometry.material import Material
+from probes.geometry.measures import contributions, measure, zscored
+from probes.geometry.sentences import read_sentences
+from probes.reading.spans import words_of
 from probes.results import Results
+from probes.unit_vectors import unit
+from probes.usages import BUILT_IN
 from probes.word_vectors import WordVectors
 from tests.probe_models import save_model
 
 
 def material(sentences: list[str], min_uses: int = 2) -> Material:
-    return Material.of(sentences, word_spans(sentences), min_uses=min_uses, seed=0)
+    return Material.of(sentences, [words_of(sentence) for sentence in sentences], min_uses=min_uses, seed=0)
 
 
 def cloud(num_sentences: int, num_words: int = 8, num_types: int = 10) -> Material:
@@ -104,7 +107,7 @@ def test_a_dimension_that_does_not_vary_is_nothing_after_zscoring() -> None:
 def test_contributions_of_a_resample_are_those_of_a_loop_over_pairs() -> None:
     """Every two words of different sentences, as often as both sentences are drawn."""
     sizes, counts = np.array([2, 3, 1, 2]), np.array([[1, 1, 1, 1], [2, 0, 1, 1]])
-    vectors = units(np.random.default_rng(3).normal(size=(8, 5)).astype(np.float32))
+    vectors = unit(np.random.default_rng(3).normal(size=(8, 5)).astype(np.float32))
     owners = np.repeat(range(4), sizes)
     for found, times in zip(contributions(vectors, sizes, counts), counts, strict=True):
         total, pairs = np.zeros(5), 0
@@ -126,10 +129,10 @@ def test_intervals_of_the_anisotropy_hold_the_truth_at_their_rate() -> None:
         return (sentences + rng.normal(size=(num_sentences, 5, 4))).reshape(-1, 4).astype(np.float32)
 
     many = np.full(4000, 5)
-    truth = contributions(units(drawn(4000)), many, np.ones((1, 4000), dtype=np.int64)).sum()
+    truth = contributions(unit(drawn(4000)), many, np.ones((1, 4000), dtype=np.int64)).sum()
     hits = 0
     for _ in range(num_draws):
-        cosines = contributions(units(drawn(40)), of.sizes, of.sentence_counts).sum(axis=1)
+        cosines = contributions(unit(drawn(40)), of.sizes, of.sentence_counts).sum(axis=1)
         low, high = np.quantile(cosines, [0.025, 0.975])
         hits += bool(low <= truth <= high)
     # 4 standard deviations of a binomial around 0.95, and 2 points for the percentile method at this n.
@@ -146,7 +149,7 @@ def test_words_are_whole_and_alike_in_either_case() -> None:
 def test_words_that_a_source_does_not_read_are_left_out() -> None:
     source = WordVectors(["bank", "the"], np.eye(2, dtype=np.float32), name="two words")
     sentence = "the bank is the"
-    assert read_by(source, [sentence], word_spans([sentence])) == [[(0, 3), (4, 8), (12, 15)]]
+    assert read_by(source, [sentence], [words_of(sentence)]) == [[(0, 3), (4, 8), (12, 15)]]
 
 
 @pytest.fixture(scope="module")

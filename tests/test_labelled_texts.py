@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probes.classify.labelled_texts import LabelledTexts, check_classes, divide, draw, read_labelled_texts
+from probes.classify.dividing import check_classes, divide, draw
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts, read_labelled_texts
 
 
 def _read(path: Path, label: str = "label", text: tuple[str, ...] = ("text",)) -> list[tuple[str, str]]:
@@ -70,7 +71,7 @@ def test_json_classes_may_be_numbers(tmp_path: Path) -> None:
         ("a.jsonl", b'{"label": "x", "body": "y"}\n', r"a\.jsonl:1: there is no column 'text'; found 'label', 'body'"),
         ("a.jsonl", b'{"label": null, "text": "y"}\n', r"a\.jsonl:1: the field 'label' is None, expected text"),
         ("a.tsv", b"label\ttext\n", r"a\.tsv: expected the name of a labelled set to end in \.csv or \.jsonl"),
-        ("a.csv.gz", b"label,text\n", r"a\.csv\.gz cannot be read"),
+        ("a.csv.gz", b"label,text\n", r"a\.csv\.gz: Not a gzipped file.*Expected a labelled set"),
     ],
 )
 def test_a_faulty_file_is_refused_by_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -80,7 +81,7 @@ def test_a_faulty_file_is_refused_by_line(tmp_path: Path, name: str, content: by
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProbeError, match=r"none\.csv cannot be read \(No such file.*Check the path"):
+    with pytest.raises(ProbeError, match=r"none\.csv: there is no such file.*Check the path"):
         _read(tmp_path / "none.csv")
 
 

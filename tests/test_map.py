@@ -240,14 +240,14 @@ MISTAKES = {
     "an empty paragraph": (["--paragraph", "  "], ["without any sentence", "expected text"]),
     "one token": (given("a"), ["reads 1 tokens", "expected 2 to 2000", "Give"]),
     "an empty file": (["--file", "EMPTY"], ["EMPTY is empty", "expected a sentence a line", "Add"]),
-    "no such file": (["--file", "none"], ["none: No such file", "Expected", "Check"]),
-    "no such texts": (["--texts", "none"], ["none: No such file", "Expected", "Check"]),
-    "not UTF-8": (["--file", "LATIN"], ["LATIN: byte 1 is not UTF-8", "Expected", "Save"]),
-    "empty texts": (["--texts", "EMPTY"], ["got an empty file", "label and text is missing", "Add"]),
-    "other columns": (["--texts", "COLUMNS"], ["got class, text", "the column label is missing", "label,text"]),
-    "an empty text": (["--texts", "CELL"], ["line 3", "the text is empty", "Fill"]),
-    "one class": (["--texts", "CLASS"], ["got 1 classes", "expected at least 2", "Add"]),
-    "a class of one text": (["--texts", "ALONE"], ["the class 'y' has one text", "expected at least 2", "Add"]),
+    "no such file": (["--file", "none"], ["none: there is no such file", "Expected", "Check"]),
+    "no such texts": (["--texts", "none.csv"], ["none.csv: there is no such file", "Expected", "Check"]),
+    "not UTF-8": (["--file", "LATIN"], ["LATIN:1: byte 1 is not UTF-8", "Expected", "Save"]),
+    "empty texts": (["--texts", "EMPTY.csv"], ["has no text in it", "expected a row", "Add"]),
+    "other columns": (["--texts", "COLUMNS.csv"], ["no column 'label'", "found 'class', 'text'", "--label-field"]),
+    "an empty text": (["--texts", "CELL.csv"], [":3: the text is empty", "Fill"]),
+    "one class": (["--texts", "CLASS.csv"], ["got 1 classes", "expected at least 2", "Add"]),
+    "a class of one text": (["--texts", "ALONE.csv"], ["the class 'y' has one text", "expected at least 2", "Add"]),
     "an unknown word": (["--vocabulary", "zebra"], ["no vector for 'zebra'", "expected", "Name another"]),
     "no word": (["--vocabulary", " "], ["got an empty word", "expected", "Name it"]),
 }
@@ -259,13 +259,23 @@ def test_a_mistake_is_refused_with_what_was_expected(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("EMPTY").write_text("")
+    Path("EMPTY.csv").write_text("")
     Path("LATIN").write_bytes(b"a\xe9")
     write_texts(Path("T"), [("x", "a"), ("x", "b"), ("y", "c"), ("y", "d")])
-    write_texts(Path("COLUMNS"), [("x", "a")], "class,text")
-    write_texts(Path("CELL"), [("x", "a"), ("x", "")])
-    write_texts(Path("CLASS"), [("x", "a"), ("x", "b")])
-    write_texts(Path("ALONE"), [("x", "a"), ("x", "b"), ("y", "b")])
+    write_texts(Path("COLUMNS.csv"), [("x", "a")], "class,text")
+    write_texts(Path("CELL.csv"), [("x", "a"), ("x", "")])
+    write_texts(Path("CLASS.csv"), [("x", "a"), ("x", "b")])
+    write_texts(Path("ALONE.csv"), [("x", "a"), ("x", "b"), ("y", "b")])
     arguments, parts = MISTAKES[mistake]
     with pytest.raises(ProbeError) as refusal:
         run(tmp_path, vectors, *arguments)
     assert [part for part in parts if part not in str(refusal.value)] == []
+
+
+def test_cosines_are_shown_of_the_last_layer_and_of_every_layer_when_all_are_asked_for(
+    tmp_path: Path, model: Path
+) -> None:
+    asked = [*given("the bank one", "so the bank"), "--word", "bank", "--no-pictures"]
+    found = [run(tmp_path, model, *asked, *layers) for layers in ([], ["--layers", "all"])]
+    tables = [next(table for table in one.tables if table.name.startswith("cosines_")) for one in found]
+    assert [sorted({row[0] for row in table.rows}) for table in tables] == [[2], [0, 1, 2]]

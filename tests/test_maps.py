@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 
-from probes.maps import Saved, file_stem, make_map, save_vectors, unit
+from probes.maps import Saved, make_map, save_vectors
+from probes.names import file_stem
 from probes.projections import principal, project_pca, project_tsne
 from probes.results import Map, Point
+from probes.unit_vectors import unit
 
 Array = NDArray[np.float64]
 

@@ -13,9 +13,11 @@ from probes.command import conduct
 from probes.embedders import Embedder
 from probes.neighbors import corpus, search
 from probes.neighbors.corpus import read_corpus, readable_words, words_of
-from probes.neighbors.ranking import ROWS_AT_ONCE, RandomPairs, cosines_to, farthest, nearest, random_pairs
+from probes.neighbors.ranking import NUM_RANDOM_PAIRS, RandomPairs, cosines_to, farthest, nearest
 from probes.probe_error import ProbeError
+from probes.random_pairs import random_pairs
 from probes.results import Results, Table, read_results
+from probes.vocabulary import ROWS_AT_ONCE
 from tests.probe_models import MOST_TOKENS, save_model
 
 LINES = [
@@ -81,7 +83,7 @@ def test_cosines_of_many_rows_equal_a_loop_and_ties_keep_their_order() -> None:
 
 
 def test_random_pairs_are_two_and_their_z_scores_by_hand() -> None:
-    pairs = random_pairs(3, np.random.default_rng(0))
+    pairs = random_pairs(3, NUM_RANDOM_PAIRS, np.random.default_rng(0))
     assert (pairs[:, 0] != pairs[:, 1]).all() and set(pairs.ravel()) == {0, 1, 2}
     found = RandomPairs.of(np.array([0.1, 0.3]))
     assert found.mean == pytest.approx(0.2) and found.z(0.2 + 2 * found.sd) == pytest.approx(2)
@@ -226,3 +228,11 @@ def test_a_corpus_of_one_sentence_is_refused(model: Path, tmp_path: Path) -> Non
     (tmp_path / "t.txt").write_text(f"{ASKED}\nthe bank\n")
     with pytest.raises(ProbeError, match=r"got 1 sentences beside the one that is asked about, expected at least 2"):
         run(model, "--word", "bank", "--sentence", ASKED, "--among", tmp_path / "t.txt", "--out", tmp_path)
+
+
+def test_the_last_layer_is_searched_and_every_layer_when_all_are_asked_for(
+    model: Path, text: Path, tmp_path: Path
+) -> None:
+    arguments = ["--word", "bank", "--sentence", ASKED, "--among", text, "--of", "words", "--out", tmp_path]
+    found = [run(model, *arguments, *layers) for layers in ([], ["--layers", "all"])]
+    assert [sorted({score.layer for score in one.scores}) for one in found] == [[2], [0, 1, 2]]

@@ -187,3 +187,19 @@ def test_a_verdict_claims_a_difference_only_where_the_interval_excludes_zero() -
 
     assert verdict(difference(-0.04, 0.08)) == "not distinguishable"
     assert verdict(difference(0.02, 0.08)) == "more" and verdict(difference(-0.08, -0.02)) == "less"
+
+
+def test_what_was_left_out_of_a_wordnet_table_is_among_the_notes(tmp_path: Path) -> None:
+    header = "lemma\tpos\tsense\tn_senses\tsynset_offset\tdefinition\texample\tsurface"
+    rows = [
+        *(
+            ("bank", "n", sense, "2", "0", "a gloss", f"the bank {sense}{end}", "bank")
+            for sense in "12"
+            for end in "ab"
+        ),
+        ("bat", "n", "1", "2", "0", "g", "a bat", "bat"),
+    ]
+    path = tmp_path / "w.tsv"
+    path.write_text("\n".join([header, *("\t".join(row) for row in rows)]) + "\n")
+    found = call(save_model(tmp_path / "small"), "--sentences", path, "--no-pictures", "--out", tmp_path / "out")
+    assert found.results.notes[0].startswith("Kept are 1 of 2 lemmas, 2 of 3 senses and 4 of 5 example sentences")

@@ -278,7 +278,7 @@ def test_a_model_beside_its_double_differs_by_nothing(tmp_path: Path, pairs_file
 def test_every_baseline_stands_beside_the_model(tmp_path: Path, pairs_file: Path) -> None:
     found = run(save_model(tmp_path / "m"), "--pairs", pairs_file, "--out", tmp_path / "out", "--no-pictures")
     names = {score.model for score in found.headlines}
-    baselines = {"random weights", "static vector", "mean static context", "TF-IDF of the context", "majority"}
+    baselines = {"random weights", "static vector", "context, static vectors", "context, TF-IDF", "majority"}
     assert names == {"m", *baselines}
     for name in ("static vector", "majority"):
         auc, accuracy = (by_key(found, model=name, measure=measure)[0] for measure in ("auc", "accuracy"))
@@ -306,7 +306,7 @@ def test_word_vectors_are_asked_without_weights_to_draw(tmp_path: Path, pairs_fi
     path = write_vectors(tmp_path / "v.txt", words, rng)
     found = run(path, "--pairs", pairs_file, "--out", tmp_path / "out")
     assert {s.model for s in found.headlines} == {
-        "v.txt", "mean static context", "TF-IDF of the context", "majority",
+        "v.txt", "context, static vectors", "context, TF-IDF", "majority",
     }  # fmt: skip
     assert {s.value for s in by_key(found, model="v.txt", measure="auc")} == {0.5}
 

@@ -16,6 +16,7 @@ from probes.classify.outcomes import Entry, Figure, Judge, layer_weight_figures
 from probes.classify.pictures import picture_confusion, picture_layer_weights, picture_layers, picture_sizes
 from probes.classify.splits import CHOOSING_SHARE, Task
 from probes.figures import Level
+from probes.names import RANDOM
 from probes.probe import Inquiry
 from probes.results import Measure, ModelCard, Picture, Results, Role, Score, Table
 
@@ -119,7 +120,7 @@ def _pairs(mains: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
             continue
         pairs.append((entry, tf_idf))
         alike = [other for other in mains if other.variant == entry.variant and other.role == "baseline"]
-        own = [other for other in alike if other.model in ("random weights", f"{entry.model} with random weights")]
+        own = [other for other in alike if other.model in (RANDOM, f"{RANDOM} of {entry.model}")]
         pairs += [(entry, other) for other in own]
         pairs += [(entry, other) for other in mains if other.model == entry.model and other.variant == LAST]
     return pairs

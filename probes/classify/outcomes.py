@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.classify.representations import Fits
-from probes.intervals import CONFIDENCE, resample_counts, weighted_mean
+from probes.intervals import CONFIDENCE, percentiles, resample_counts, weighted_mean
 from probes.results import Role
 
 Classes = NDArray[np.int64]
@@ -96,7 +96,7 @@ class Judge:
         """Mean F1 of the classes, averaged over seeds. Where all texts are right, the bound of the accuracy stands in
         for the interval."""
         value, resampled_R = self._macro_f1(fits)
-        low, high = np.quantile(resampled_R, [_TAIL, 1 - _TAIL])
+        low, high = percentiles(resampled_R)
         if (fits.predictions == self.classes).all():
             low = self.accuracy(fits).low
         return Figure.of(value, low, high, len(self.classes))
@@ -106,7 +106,7 @@ class Judge:
         if np.array_equal(first.predictions, second.predictions):
             return self.accuracy_difference(first, second)
         (value, resampled_R), (other, other_R) = self._macro_f1(first), self._macro_f1(second)
-        low, high = np.quantile(resampled_R - other_R, [_TAIL, 1 - _TAIL])
+        low, high = percentiles(resampled_R - other_R)
         return Figure.of(value - other, low, high, len(self.classes))
 
     def confusion(self, fits: Fits) -> NDArray[np.float64]:

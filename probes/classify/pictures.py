@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from probes.figures import Array, Curve, Level, draw_curves, draw_matrix
+from probes.layer_curves import layer_curve
 from probes.results import Picture, Score
 
 
@@ -65,7 +66,7 @@ def picture_sizes(out: Path, curves: dict[str, list[tuple[int, Score]]]) -> Pict
 
 def _by_layer(scores: Sequence[Score]) -> list[Curve]:
     return [
-        _curve(model, [(score.layer or 0, score) for score in scores if score.model == model])
+        layer_curve(model, [score for score in scores if score.model == model])
         for model in dict.fromkeys(score.model for score in scores)
     ]
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.classify.labelled_texts import LabelledTexts, check_classes, divide, draw, read_labelled_texts
+from probes.classify.dividing import check_classes, divide, draw
 from probes.classify.names import CLS, LAST, MIXES, ONE, TRAINABLE, WORD_MEAN
 from probes.models import Model
+from probes.names import RANDOM, baseline_of
+from probes.numbers import whole_from_0, whole_from_1
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts, add_fields, read_labelled_texts
 from probes.results import ModelCard, Results, Role
 
 if TYPE_CHECKING:
@@ -31,21 +34,18 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--test", type=Path, metavar="FILE", help="[a part of --train, by --test-share, divided by the seed]"
     )
     parser.add_argument("--test-share", type=_share, default=0.2, metavar="X", help="without --test [0.2]")
-    parser.add_argument("--label-field", default="label", metavar="NAME", help="column of the class [label]")
+    add_fields(parser)
     parser.add_argument(
-        "--text-field", nargs="+", default=["text"], metavar="NAME", help="column of the text, or several [text]"
-    )
-    parser.add_argument(
-        "--most", type=_positive, metavar="N", help="texts taken of each file, at random by class [all]"
+        "--most", type=whole_from_1, metavar="N", help="texts taken of each file, at random by class [all]"
     )
     parser.add_argument("--sizes", type=_sizes, default=(), metavar="N,N", help="learning curve over training texts")
     parser.add_argument("--by-layer", action="store_true", help="a classifier on each layer alone as well")
-    parser.add_argument("--hidden", type=_positive, metavar="N", help="hidden units of the classifier [none: linear]")
+    parser.add_argument("--hidden", type=whole_from_1, metavar="N", help="hidden units of the classifier [none]")
     parser.add_argument(
-        "--seeds", type=_positive, default=5, metavar="N", help="divisions and starts that figures are means of [5]"
+        "--seeds", type=whole_from_1, default=5, metavar="N", help="divisions and starts that figures are means of [5]"
     )
     parser.add_argument(
-        "--random-encoders", type=_count, default=1, metavar="N", help="draws of random weights; 0: without [1]"
+        "--random-encoders", type=whole_from_0, default=1, metavar="N", help="draws of random weights; 0: without [1]"
     )
 
 
@@ -142,8 +142,7 @@ def _examine_model(
     del source
     if model.is_word_vectors or not random_encoders:
         return entries, card
-    num_encoders = sum(not one.is_word_vectors for one in inquiry.models)
-    name = "random weights" if num_encoders == 1 else f"{model.name} with random weights"
+    name = baseline_of(RANDOM, model.name, inquiry.models)
     draws = [
         _entries(inquiry, model, model.open_random(inquiry.seed + number), tasks, by_layer=by_layer, baseline=name)
         for number in range(random_encoders)
@@ -216,20 +215,8 @@ def _baselines(tasks: "list[Task]") -> "list[Entry]":
     return [*entries, Entry("majority class", "", "baseline", fit_majority(tasks[0]), tasks[0].num_train)]
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"got {text!r}, expected a whole number above 0")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"got {text!r}, expected a whole number")
-    return int(text)
-
-
 def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(_positive(part) for part in text.split(",") if part != "all")
+    return tuple(whole_from_1(part) for part in text.split(",") if part != "all")
 
 
 def _share(text: str) -> float:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from probes.classify.labelled_texts import LabelledTexts
 from probes.classify.mixing import Head, Way, fit_head, predict
 from probes.classify.splits import STRENGTHS, Split, Task
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts
 from probes.source import Pooling, Source, Vectors
 
 MOST_VALUES = 2**28

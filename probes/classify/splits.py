@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.classify.labelled_texts import LabelledTexts, divide, draw
+from probes.classify.dividing import divide, draw
+from probes.reading.labelled_texts import LabelledTexts
 
 CHOOSING_SHARE = 0.2
 """Of the training texts: those that the strength of the regularisation is chosen on."""

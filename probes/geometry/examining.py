@@ -11,18 +11,20 @@ import numpy as np
 
 from probes.coverage import read_by
 from probes.geometry.findings import MEASURES, NOTES, answer, headlines
-from probes.geometry.material import MOST_USES, Material, word_spans
+from probes.geometry.material import MOST_USES, Material
 from probes.geometry.measures import LEAST_ANISOTROPY, Geometry, measure, zscored
 from probes.geometry.pictures import draw
-from probes.geometry.sentences import BUILT_IN, read_sentences
+from probes.geometry.sentences import read_sentences
 from probes.intervals import CONFIDENCE, NUM_RESAMPLES
+from probes.names import RANDOM, baseline_of, file_stem
 from probes.probe import Inquiry
 from probes.probe_error import ProbeError
+from probes.reading.spans import words_of
 from probes.resampled import Resampled
 from probes.results import ModelCard, Results, Score, Table
 from probes.source import Source, Vectors
+from probes.usages import BUILT_IN
 
-RANDOM = "random weights"
 ZSCORED = "z-scored"
 LAST = "last layer of each"
 
@@ -70,7 +72,7 @@ def examine(inquiry: Inquiry, *, sentences: Path | None, min_uses: int, most: in
         cards.append(model.card(source))
         measured.append(Measured(model.name, "model", model.name, _by_layer(source, material, inquiry.layers)))
         if not model.is_word_vectors:
-            name = RANDOM if len(inquiry.models) == 1 else f"{RANDOM} of {model.name}"
+            name = baseline_of(RANDOM, model.name, inquiry.models)
             layers = _by_layer(model.open_random(inquiry.seed), material, inquiry.layers)
             measured.append(Measured(name, "baseline", model.name, layers))
     scores = [*_scores(measured), *_differences(measured)]
@@ -101,7 +103,7 @@ def examine(inquiry: Inquiry, *, sentences: Path | None, min_uses: int, most: in
 
 def _material(inquiry: Inquiry, sentences: Sequence[str], min_uses: int) -> Material:
     """The words that every model reads."""
-    spans = word_spans(sentences)
+    spans = [words_of(sentence) for sentence in sentences]
     for model in inquiry.models:
         spans = read_by(model.open(), sentences, spans)
     return Material.of(sentences, spans, min_uses=min_uses, seed=inquiry.seed)
@@ -169,9 +171,8 @@ def _words(one: Measured, material: Material) -> Table:
         [word, len(material.uses[i]), *(round(float(one.layers[layer, ""].by_word[i]), 4) for layer in layers)]
         for i, word in enumerate(material.words)
     ]
-    stem = "".join(c if c.isalnum() and c.isascii() else "-" for c in one.name)
     return Table(
-        name=f"words-{stem}",
+        name=f"words-{file_stem(one.name)}",
         title=f"Self-similarity of each word minus that of random pairs, {one.name}",
         columns=["word", "uses compared", *(f"layer {layer}" for layer in layers)],
         rows=rows,

@@ -6,7 +6,6 @@ the same word if they are so in lower case.
 
 # N sentences, W words of all of them in their order, V words that occur often enough, R resamples
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +21,6 @@ Integers = NDArray[np.int64]
 
 MOST_USES = 100
 """Of one word that are compared with each other; of more, so many are drawn."""
-
-_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
-
-
-def word_spans(sentences: Sequence[str]) -> list[list[Span]]:
-    """Where the words of each sentence stand."""
-    return [[found.span() for found in _WORD.finditer(sentence)] for sentence in sentences]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from probes.geometry.material import Integers, Material
 from probes.intervals import Array
 from probes.resampled import Resampled
 from probes.source import Vectors
+from probes.unit_vectors import unit
 
 TOPS = (1, 3, 10)
 """How many of the dimensions that contribute most are taken together."""
@@ -33,14 +34,6 @@ def zscored(vectors_WD: Vectors) -> Vectors:
     # A constant of float32 comes out with a deviation of some last digits.
     constant = deviation <= 1e-6 * np.abs(mean)
     scaled: Vectors = ((vectors_WD - mean) / np.where(constant, np.inf, deviation)).astype(np.float32)
-    return scaled
-
-
-def units(vectors_WD: Vectors) -> Array:
-    """The vectors at length 1 in float64; a vector of zeros stays so."""
-    vectors = vectors_WD.astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Array = vectors / np.where(lengths == 0, 1, lengths)
     return scaled
 
 
@@ -66,7 +59,7 @@ def explained_variance(vectors_WD: Vectors, rows: Integers) -> float:
 def intra_sentence(vectors_WD: Vectors, units_WD: Array, sizes: Integers) -> Array:
     """(N,) mean cosine of a sentence's words to the mean of their vectors (definition 2)."""
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    means = units(np.add.reduceat(vectors_WD.astype(np.float64), starts, axis=0))
+    means = unit(np.add.reduceat(vectors_WD.astype(np.float64), starts, axis=0))
     cosines: Array = (np.add.reduceat(units_WD, starts, axis=0) * means).sum(axis=1) / sizes
     return cosines
 
@@ -101,7 +94,7 @@ class Geometry:
 def measure(vectors_WD: Vectors, material: Material) -> Geometry:
     """All figures of one layer's vectors, on the same resamples for every layer and model."""
     sizes, sentences, words = material.sizes, material.sentence_counts, material.word_counts
-    units_WD = units(vectors_WD)
+    units_WD = unit(vectors_WD)
     whole = contributions(units_WD, sizes, np.ones((1, len(sizes)), dtype=np.int64))[0]
     drawn_RD = contributions(units_WD, sizes, sentences)
     cosine = Resampled(float(whole.sum()), drawn_RD.sum(axis=1), material.num_words)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from probes.figures import Curve, draw_curves
+from probes.figures import draw_curves
 from probes.geometry.findings import MEASURES
+from probes.layer_curves import layer_curve
 from probes.results import Picture, Score
 
 SHOWN = {
@@ -28,7 +29,7 @@ def draw(scores: Sequence[Score], *, out: Path) -> list[Picture]:
         file = f"geometry.{measure}.png"
         draw_curves(
             out / file,
-            [_curve(name, [score for score in chosen if score.model == name]) for name in names],
+            [layer_curve(name, [score for score in chosen if score.model == name]) for name in names],
             title=title,
             x_label="layer",
             y_label=UNIT_NAMES[MEASURES[measure].unit],
@@ -36,14 +37,3 @@ def draw(scores: Sequence[Score], *, out: Path) -> list[Picture]:
         )
         pictures.append(Picture(file=file, caption=f"{title}; bands are 95 % intervals.", kind="curve"))
     return pictures
-
-
-def _curve(name: str, scores: Sequence[Score]) -> Curve:
-    by_layer = sorted(scores, key=lambda score: score.layer or 0)
-    return Curve(
-        name,
-        [float(score.layer or 0) for score in by_layer],
-        [score.value for score in by_layer],
-        [score.low for score in by_layer],
-        [score.high for score in by_layer],
-    )

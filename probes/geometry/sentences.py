@@ -9,7 +9,6 @@ import numpy as np
 from probes.probe_error import ProbeError
 
 MOST_SENTENCES = 1000
-BUILT_IN = Path(__file__).parents[1] / "senses.tsv"
 
 
 def read_sentences(path: Path, *, most: int, seed: int) -> list[str]:

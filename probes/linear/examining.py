@@ -21,13 +21,13 @@ from probes.linear.measures import MOST_MIXED, NUM_REFITS, Gravity, Layer, measu
 from probes.linear.online_code import SHARES
 from probes.linear.pictures import draw
 from probes.models import Model
+from probes.names import RANDOM, STATIC, baseline_of, file_stem
 from probes.probe import Inquiry
 from probes.probe_error import ProbeError
 from probes.resampled import Resampled
 from probes.results import Cell, ModelCard, Results, Role, Score, Table
 from probes.source import Source, Vectors
 
-RANDOM, STATIC = "random weights", "static vector"
 LAST = "last layer of each"
 COMPARED = ("accuracy", "selectivity", "bits_per_word")
 """What differences are taken of."""
@@ -140,17 +140,15 @@ def _probe(found: Found, model: Model, design: Design, inquiry: Inquiry, *, plac
     else:
         for side, place in ((design.train, places[True]), (design.test, places[False])):
             _check_read(source, side, place)
-    suffix = "" if len(inquiry.models) == 1 else f" of {model.name}"
     found.probed.append(_by_layer(source, design, inquiry, name=model.name, role="model", base=model.name))
     if model.is_word_vectors:
         return
     static = measure(_static(source, design.train), _static(source, design.test), design)
     del source
-    found.probed.append(Probed(f"{STATIC}{suffix}", "baseline", model.name, {None: static}))
-    untrained = model.open_random(inquiry.seed)
-    found.probed.append(
-        _by_layer(untrained, design, inquiry, name=f"{RANDOM}{suffix}", role="baseline", base=model.name)
-    )
+    name = baseline_of(STATIC, model.name, inquiry.models)
+    found.probed.append(Probed(name, "baseline", model.name, {None: static}))
+    untrained, name = model.open_random(inquiry.seed), baseline_of(RANDOM, model.name, inquiry.models)
+    found.probed.append(_by_layer(untrained, design, inquiry, name=name, role="baseline", base=model.name))
 
 
 def _by_layer(source: Source, design: Design, inquiry: Inquiry, *, name: str, role: Role, base: str) -> Probed:
@@ -278,9 +276,8 @@ def _confusion(one: Probed, design: Design) -> Table:
         [label, *(int(((labels == i) & (predicted == j)).sum()) for j in range(len(design.labels)))]
         for i, label in enumerate(design.labels)
     ]
-    stem = "".join(c if c.isalnum() and c.isascii() else "-" for c in one.name)
     return Table(
-        name=f"confusion-{stem}",
+        name=f"confusion-{file_stem(one.name)}",
         title=f"Labels (rows) and answers (columns) in the last layer, {one.name}",
         columns=["label", *design.labels],
         rows=rows,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probes.figures import Curve, Level, draw_curves
+from probes.layer_curves import layer_curve
 from probes.linear.design import Design
 from probes.linear.findings import MEASURES
 from probes.results import Picture, Score
@@ -33,21 +34,10 @@ def draw(scores: Sequence[Score], probed: Sequence["Probed"], *, design: Design,
         if measure == "bits_per_word":
             levels.append(Level("uniform code", float(np.log2(len(design.labels)))))
         file, title = f"linear.{measure}.png", MEASURES[measure].title
-        curves = [_curve(name, [score for score in layered if score.model == name]) for name in names]
+        curves = [layer_curve(name, [score for score in layered if score.model == name]) for name in names]
         draw_curves(out / file, curves, title=title, x_label="layer", y_label=y_label, levels=levels, whole_x=True)
         pictures.append(Picture(file=file, caption=f"{title}; bands are 95 % intervals.", kind="curve"))
     return [*pictures, _mixture(probed, out)]
-
-
-def _curve(name: str, scores: Sequence[Score]) -> Curve:
-    by_layer = sorted(scores, key=lambda score: score.layer or 0)
-    return Curve(
-        name,
-        [float(score.layer or 0) for score in by_layer],
-        [score.value for score in by_layer],
-        [score.low for score in by_layer],
-        [score.high for score in by_layer],
-    )
 
 
 def _mixture(probed: Sequence["Probed"], out: Path) -> Picture:

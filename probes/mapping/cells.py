@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from probes.figures import draw_heatmaps, shorten_around
 from probes.intervals import Array
 from probes.mapping.views import View
-from probes.maps import file_stem
+from probes.names import file_stem
 from probes.probe import Inquiry
 from probes.results import Cell, Picture, Point, Table
 
@@ -38,7 +38,7 @@ def cells_of(view: View, k: int, raw: Array, z_scored: Array) -> Cells:
 
 def shown_layers(inquiry: Inquiry, view: View) -> Sequence[int]:
     """Which of the view's layers are shown one by one: those that were asked for, else the last."""
-    return range(len(view.layers)) if inquiry.layers is not None else [len(view.layers) - 1]
+    return range(len(view.layers)) if inquiry.names_layers else [len(view.layers) - 1]
 
 
 def cosine_tables(cells: Sequence[Cells]) -> list[Table]:
@@ -55,7 +55,7 @@ def cosine_tables(cells: Sequence[Cells]) -> list[Table]:
         columns = ["layer", "kind", "place", "sentence", *map(str, range(1, len(own[0].points) + 1))]
         tables.append(
             Table(
-                name=f"cosines_{file_stem(model).replace('.', '-')}",
+                name=f"cosines_{file_stem(model)}",
                 title="Cosines of every two places of the word",
                 columns=columns,
                 rows=rows,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.intervals import CONFIDENCE, Array
-from probes.maps import unit
+from probes.unit_vectors import unit
 
 Pairs = NDArray[np.bool_]
 """(N, N) symmetric: which pairs count."""

@@ -1,14 +1,12 @@
-"""What the map probe is asked about: sentences, and a word in them; or texts with classes."""
+"""Sentences that the map probe is asked about, and a word in them."""
 
-import csv
-import io
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from probes.probe_error import ProbeError
+from probes.reading.lines import read_text
 from probes.source import Span
 from tokenization.reading.sentences import split_lines, split_sentences
 
@@ -33,14 +31,6 @@ class Occurrence:
     span: Span
 
 
-@dataclass(frozen=True)
-class Text:
-    """A text of a class."""
-
-    label: str
-    text: str
-
-
 def read_sentences(given: Sequence[str], paragraphs: Sequence[str], file: Path | None) -> list[Sentence]:
     """The sentences given, those of the paragraphs, and those of the file: a sentence a line, or a paragraph if it has
     a single line.
@@ -51,7 +41,7 @@ def read_sentences(given: Sequence[str], paragraphs: Sequence[str], file: Path |
     found = [Sentence(text.strip(), is_given=True) for text in given]
     found += [Sentence(text, is_given=False) for one in paragraphs for text in split_sentences(one)]
     if file is not None:
-        lines = split_lines(_read(file))
+        lines = split_lines(read_text(file, expected="UTF-8 text: a sentence a line, or a paragraph"))
         if not lines:
             raise ProbeError(f"{file} is empty, expected a sentence a line, or a paragraph. Add sentences to it.")
         if len(lines) == 1:
@@ -92,55 +82,6 @@ def find_word(sentences: Sequence[Sentence], word: str) -> list[Occurrence]:
         got = "one sentence" if having else "no sentence"
         raise ProbeError(f"--word {word}: {got} has it, expected at least 2 to be compared. Add sentences with it.")
     return found
-
-
-def read_texts(path: Path) -> list[Text]:
-    """The rows of a CSV with the columns label and text (others are not looked at), in their order.
-
-    Raises:
-        ProbeError: a file that cannot be read, missing columns, an empty cell, fewer than two classes, or a class with
-            one text.
-    """
-    reader = csv.DictReader(io.StringIO(_read(path).removeprefix("\ufeff"), newline=""))
-    columns = reader.fieldnames or []
-    missing = [name for name in ("label", "text") if name not in columns]
-    if missing:
-        got = ", ".join(columns) if columns else "an empty file"
-        raise ProbeError(
-            f"{path}: got {got}; the column {' and '.join(missing)} is missing. Expected a CSV whose first line is"
-            " label,text. Add that line."
-        )
-    found: list[Text] = []
-    try:
-        for row in reader:
-            label, text = ((row[name] or "").strip() for name in ("label", "text"))
-            if not label or not text:
-                raise ProbeError(
-                    f"{path}: line {reader.line_num}: the {'text' if label else 'label'} is empty, expected both."
-                    " Fill it in or take the line out."
-                )
-            found.append(Text(label, text))
-    except csv.Error as error:
-        raise ProbeError(f"{path}: line {reader.line_num}: {error}. Expected a CSV. Correct that line.") from error
-    sizes = Counter(one.label for one in found)
-    if len(sizes) < 2:
-        raise ProbeError(f"{path}: got {len(sizes)} classes, expected at least 2. Add texts of other classes.")
-    if alone := [label for label, size in sizes.items() if size < 2]:
-        raise ProbeError(
-            f"{path}: the class {alone[0]!r} has one text, expected at least 2 of each. Add some or take it out."
-        )
-    return found
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ProbeError(
-            f"{path}: byte {error.start} is not UTF-8. Expected UTF-8 text. Save the file as UTF-8."
-        ) from None
-    except OSError as error:
-        raise ProbeError(f"{path}: {error.strerror}. Expected a file of UTF-8 text. Check the path.") from error
 
 
 def _excerpt(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import add_fields
 from probes.results import Results
 from probes.source import Pooling
 
@@ -20,7 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     sentences.add_argument("--word", metavar="WORD", help="compare this word across the sentences [all tokens]")
     others = parser.add_argument_group("instead of sentences")
-    others.add_argument("--texts", type=Path, metavar="FILE.csv", help="texts of classes: columns label, text")
+    others.add_argument("--texts", type=Path, metavar="FILE", help="texts of classes: .csv or .jsonl")
+    add_fields(others)
     others.add_argument("--pooling", choices=get_args(Pooling), default="mean", help="of a text: its vector [mean]")
     others.add_argument("--vocabulary", metavar="WORD", help="its nearest and farthest words among input embeddings")
 
@@ -33,6 +35,8 @@ def examine(
     file: Path | None,
     word: str | None,
     texts: Path | None,
+    label_field: str,
+    text_field: list[str],
     pooling: Pooling,
     vocabulary: str | None,
 ) -> Results:
@@ -57,9 +61,10 @@ def examine(
             " --texts, --vocabulary. Name one of them."
         )
     if texts is not None:
-        from probes.mapping.texts import map_texts
+        from probes.mapping.texts import map_texts, read_classes
 
-        return map_texts(inquiry, texts, pooling)
+        labelled = read_classes(texts, label_field=label_field, text_fields=text_field)
+        return map_texts(inquiry, labelled, pooling)
     if vocabulary is not None:
         from probes.mapping.vocabulary import map_vocabulary
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 
@@ -14,12 +13,13 @@ import numpy as np
 
 from probes.figures import draw_matrix
 from probes.mapping.cosines import PairMean, cosine_matrix, difference, pair_mean, z_scored
-from probes.mapping.inputs import Text, read_texts
 from probes.mapping.stating import INTERVALS, RAW, WITH_TSNE, Z_SCORED, score_of, stated
 from probes.mapping.views import View, draw_layers, draw_views, layers_of, save_views, timed
-from probes.maps import file_stem
 from probes.models import Model
+from probes.names import file_stem
 from probes.probe import Inquiry
+from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts, read_labelled_texts
 from probes.results import Cell, Measure, Picture, Point, Results, Score, Table
 from probes.source import Pooling
 
@@ -55,13 +55,25 @@ Means = dict[tuple[str, str, int, str | None], PairMean]
 """(measure, variant, layer, class) -> mean; class None: all of them."""
 
 
-def map_texts(inquiry: Inquiry, path: Path, pooling: Pooling) -> Results:
-    """Map the texts of a CSV file, coloured by class.
+def read_classes(path: Path, *, label_field: str, text_fields: Sequence[str]) -> LabelledTexts:
+    """Labelled texts that can be compared by class.
 
     Raises:
-        ProbeError: the file cannot be used.
+        ProbeError: the file cannot be used; fewer than two classes, or a class with one text.
     """
-    everything = read_texts(path)
+    texts = read_labelled_texts(path, label_field=label_field, text_fields=text_fields)
+    sizes = Counter(texts.labels)
+    if len(sizes) < 2:
+        raise ProbeError(f"{path}: got {len(sizes)} classes, expected at least 2. Add texts of other classes.")
+    if alone := [label for label, size in sizes.items() if size < 2]:
+        raise ProbeError(
+            f"{path}: the class {alone[0]!r} has one text, expected at least 2 of each. Add some or take it out."
+        )
+    return texts
+
+
+def map_texts(inquiry: Inquiry, everything: LabelledTexts, pooling: Pooling) -> Results:
+    """Map texts, coloured by class."""
     texts = _drawn(everything, np.random.default_rng(inquiry.seed))
     found = [_classes(inquiry, model, texts, pooling) for model in inquiry.models]
     means = [_means(one, texts) for one in found]
@@ -73,9 +85,11 @@ def map_texts(inquiry: Inquiry, path: Path, pooling: Pooling) -> Results:
     scores += _differences(found, means)
     last = {one.view.name: one.view.layers[-1] for one in found}
     views = [one.view for one in found]
-    drawn = draw_views(inquiry, views, title=f"{len(texts)} texts of {path.name} by class", name="texts")
+    drawn = draw_views(
+        inquiry, views, title=f"{len(texts)} texts of {Path(everything.file).name} by class", name="texts"
+    )
     save_views(inquiry, views)
-    sizes = Counter(text.label for text in everything)
+    sizes = Counter(everything.labels)
     return Results(
         probe="map",
         question="Are texts of the same class nearer to each other than texts of different classes?",
@@ -93,39 +107,35 @@ def map_texts(inquiry: Inquiry, path: Path, pooling: Pooling) -> Results:
         maps=drawn.maps,
         notes=[*_sampled(everything, texts), *(note for one in found if (note := _cut(one, len(texts)))), *NOTES],
         data={
-            "file": str(path), "sha256": sha256(path.read_bytes()).hexdigest(), "n": len(everything),
+            "file": everything.file, "sha256": everything.sha256, "n": len(everything),
             "n_mapped": len(texts), "classes": dict(sizes),
         },
         settings={"seed": inquiry.seed, "pooling": pooling, "layers_shown": last},
     )  # fmt: skip
 
 
-def _drawn(texts: list[Text], rng: np.random.Generator) -> list[Text]:
+def _drawn(texts: LabelledTexts, rng: np.random.Generator) -> LabelledTexts:
     """All texts, or MOST_TEXTS of them: as many of every class as it has, up to the same number. By class."""
-    labels = list(dict.fromkeys(text.label for text in texts))
+    labels = list(dict.fromkeys(texts.labels))
     most = len(texts) if len(texts) <= MOST_TEXTS else max(2, MOST_TEXTS // len(labels))
-    chosen: list[Text] = []
-    for label in labels:
-        members = [text for text in texts if text.label == label]
-        kept = np.sort(rng.permutation(len(members))[:most])
-        chosen += [members[row] for row in kept]
-    return chosen
+    members = [np.flatnonzero(np.array(texts.labels) == label) for label in labels]
+    return texts.taken(np.concatenate([np.sort(rng.permutation(rows)[:most]) for rows in members]))
 
 
-def _classes(inquiry: Inquiry, model: Model, texts: Sequence[Text], pooling: Pooling) -> Classes:
+def _classes(inquiry: Inquiry, model: Model, texts: LabelledTexts, pooling: Pooling) -> Classes:
     source = model.open()
     layers = layers_of(inquiry, model)
     began = time.perf_counter()
-    vectors_KND, num_cut = source.embed_texts([text.text for text in texts], pooling=pooling, layers=layers)
+    vectors_KND, num_cut = source.embed_texts(texts.texts, pooling=pooling, layers=layers)
     seconds = timed(began)
-    points = [Point(text=text.text, group=text.label) for text in texts]
+    points = [Point(text=text, group=label) for text, label in zip(texts.texts, texts.labels, strict=True)]
     chosen = list(range(source.num_layers + 1)) if layers is None else list(layers)
     return Classes(View(model.card(source), chosen, points, vectors_KND, seconds), num_cut)
 
 
-def _means(one: Classes, texts: Sequence[Text]) -> Means:
+def _means(one: Classes, texts: LabelledTexts) -> Means:
     """Every mean of one model by layer, and in the last layer by class."""
-    names, labels = np.unique([text.label for text in texts], return_inverse=True)
+    names, labels = np.unique(texts.labels, return_inverse=True)
     units = np.arange(len(texts))
     same = labels[:, None] == labels[None, :]
     others = ~np.eye(len(texts), dtype=bool)
@@ -166,9 +176,9 @@ def _differences(found: Sequence[Classes], means: Sequence[Means]) -> list[Score
     return scores
 
 
-def _class_means(one: Classes, texts: Sequence[Text], variant: str) -> tuple[list[str], np.ndarray]:
+def _class_means(one: Classes, texts: LabelledTexts, variant: str) -> tuple[list[str], np.ndarray]:
     """The classes, and (C, C) mean cosines between them in the last layer, no text being its own partner."""
-    names, labels = np.unique([text.label for text in texts], return_inverse=True)
+    names, labels = np.unique(texts.labels, return_inverse=True)
     plain = one.view.vectors_KND[-1]
     cosines = cosine_matrix(plain if variant == RAW else z_scored(plain, plain))
     np.fill_diagonal(cosines, 0)
@@ -178,7 +188,7 @@ def _class_means(one: Classes, texts: Sequence[Text], variant: str) -> tuple[lis
     return [str(name) for name in names], member_CN @ cosines @ member_CN.T / counts
 
 
-def _class_table(found: Sequence[Classes], texts: Sequence[Text]) -> Table:
+def _class_table(found: Sequence[Classes], texts: LabelledTexts) -> Table:
     names: list[str] = []
     rows: list[list[Cell]] = []
     for one in found:
@@ -197,7 +207,7 @@ def _class_table(found: Sequence[Classes], texts: Sequence[Text]) -> Table:
     )
 
 
-def _matrices(inquiry: Inquiry, found: Sequence[Classes], texts: Sequence[Text]) -> list[Picture]:
+def _matrices(inquiry: Inquiry, found: Sequence[Classes], texts: LabelledTexts) -> list[Picture]:
     if not inquiry.with_pictures:
         return []
     pictures = []
@@ -228,7 +238,7 @@ def _answer(found: Sequence[Classes], means: Sequence[Means]) -> list[str]:
     return answer
 
 
-def _sampled(everything: Sequence[Text], texts: Sequence[Text]) -> list[str]:
+def _sampled(everything: LabelledTexts, texts: LabelledTexts) -> list[str]:
     if len(texts) == len(everything):
         return []
     return [f"{len(texts)} of the {len(everything)} texts were drawn, as many of every class as it has of the others."]

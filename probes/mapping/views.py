@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from probes.figures import Curve, Panel, draw_curves, draw_panels
-from probes.maps import Saved, file_stem, make_map, save_vectors, unit
+from probes.figures import Panel, draw_curves, draw_panels
+from probes.layer_curves import layer_curve
+from probes.maps import Saved, make_map, save_vectors
 from probes.models import Model
+from probes.names import file_stem
 from probes.probe import Inquiry
 from probes.projections import principal, project_tsne
 from probes.results import Map, ModelCard, Picture, Point, Score, Table
 from probes.source import Vectors
+from probes.unit_vectors import unit
 
 MOST_ALL_LAYERS = 500
 """Points up to which a map has every layer, and not only the last; t-SNE takes a second for each then."""
@@ -105,8 +108,7 @@ def draw_layers(inquiry: Inquiry, scores: Sequence[Score], measure: str, variant
     for model in models:
         own = [one for one in scores if (one.model, one.measure, one.variant) == (model, measure, variant)]
         if own := [one for one in own if one.group == own[0].group]:
-            x, y = [float(one.layer or 0) for one in own], [one.value for one in own]
-            curves.append(Curve(model, x, y, [one.low for one in own], [one.high for one in own]))
+            curves.append(layer_curve(model, own))
     if not inquiry.with_pictures or max((len(curve.x) for curve in curves), default=0) < 2:
         return []
     file = "map_layers.png"

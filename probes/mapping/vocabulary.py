@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.embedders import Embedder
-from probes.intervals import Array
+from probes.intervals import NORMAL_QUANTILE, Array
 from probes.mapping.cosines import z_scored
 from probes.mapping.stating import RAW, WITH_TSNE, Z_SCORED
 from probes.mapping.views import View, draw_views, save_views, timed
-from probes.maps import unit
 from probes.models import Model
 from probes.probe import Inquiry
 from probes.probe_error import ProbeError
+from probes.random_pairs import random_pairs
 from probes.results import Cell, Measure, Point, Results, Score, Table
-from probes.source import Vectors
+from probes.source import Source, Vectors
+from probes.unit_vectors import unit
+from probes.vocabulary import rows_of, table_of, usable_rows
 from probes.word_vectors import WordVectors
 
 NUM_WORDS = 30
@@ -37,8 +38,8 @@ MEASURES = {
     RANDOM: Measure(title="Cosine of two words drawn at random", unit="cosine", is_better=""),
 }
 NOTES = [
-    "Words are the tokens that begin a word and hold a letter; special and unused tokens and the pieces that go on with"
-    " a word are left out. A word of several pieces is the mean of their rows.",
+    "Words are the tokens that begin a word and hold a letter; special and unused tokens, the pieces that go on with a"
+    " word and rows of zeros are left out. A word of several pieces is the mean of their rows.",
     "Random pairs: the mean over 10 000 drawn pairs of words; its interval covers the drawing. The nearest and farthest"
     " words are found among all words, so nothing is drawn and their mean has an interval of no width.",
     "Z-scored: every dimension less its mean and over its deviation, over all words. Rows of rare words often lie"
@@ -114,7 +115,7 @@ def map_vocabulary(inquiry: Inquiry, word: str) -> Results:
 def _neighbours(inquiry: Inquiry, model: Model, word: str) -> Neighbours:
     source = model.open()
     began = time.perf_counter()
-    known = _of_vectors(source, word) if isinstance(source, WordVectors) else _of_encoder(model, source, word)
+    known = _words(source, word)
     seconds = timed(began)
     plain = unit(known.table)
     scaled, own_scaled = (unit(z_scored(vectors, known.table)) for vectors in (known.table, known.own[None]))
@@ -140,54 +141,36 @@ def _neighbours(inquiry: Inquiry, model: Model, word: str) -> Neighbours:
     return Neighbours(view, len(known.words), rows, scores)
 
 
-def _of_vectors(source: WordVectors, word: str) -> Vocabulary:
-    row = source.row(word)
-    if row is None:
-        raise _unknown(source.name, word)
-    kept = [at for at, one in enumerate(source.words) if _is_word(one)]
-    own_row = kept.index(row) if row in kept else None
-    return Vocabulary([source.words[at] for at in kept], source.table[kept], source.table[row], own_row)
-
-
-def _of_encoder(model: Model, source: object, word: str) -> Vocabulary:
-    assert isinstance(source, Embedder)
-    tokenizer, table = source.tokenizer, source.input_embeddings()
-    vocabulary: dict[str, int] = tokenizer.get_vocab()
-    start = next((mark for mark in STARTS if sum(token.startswith(mark) for token in vocabulary) > 1), "")
-    special = set(tokenizer.all_special_ids)
+def _words(source: Source, word: str) -> Vocabulary:
+    """The words that a source has, and the one that is asked about."""
+    own, table = rows_of(source, word), table_of(source)
+    tokens = usable_rows(source, table)
+    start = next((mark for mark in STARTS if sum(token.startswith(mark) for token in tokens.values()) > 1), "")
+    if isinstance(source, WordVectors):
+        start = ""
     words = {
         row: token.removeprefix(start)
-        for token, row in sorted(vocabulary.items(), key=lambda item: item[1])
-        if row not in special and token.startswith(start) and not token.startswith(CONTINUES)
-        and _is_word(token.removeprefix(start)) and row < len(table)
-    }  # fmt: skip
-    # Byte-level BPE knows a word within a text by the space before it.
-    ids = tokenizer(f" {word}" if start == STARTS[0] else word, add_special_tokens=False)["input_ids"]
-    if not ids or tokenizer.unk_token_id in ids:
-        raise _unknown(model.name, word)
+        for row, token in tokens.items()
+        if token.startswith(start) and not token.startswith(CONTINUES) and _is_word(token.removeprefix(start))
+    }
     if len(words) < 3:
         raise ProbeError(
-            f"{model.name}: its vocabulary has {len(words)} words, expected some. Name a model with tokens of words."
+            f"{source.name}: its vocabulary has {len(words)} words, expected some. Name a model with tokens of words."
         )
     kept = list(words)
-    own_row = kept.index(ids[0]) if len(ids) == 1 and ids[0] in words else None
-    return Vocabulary(list(words.values()), table[kept], table[ids].mean(axis=0), own_row)
+    own_row = kept.index(own[0]) if len(own) == 1 and own[0] in words else None
+    return Vocabulary(list(words.values()), table[kept], table[own].mean(axis=0), own_row)
 
 
 def _is_word(token: str) -> bool:
     return any(one.isalpha() for one in token) and not _NO_WORD.fullmatch(token)
 
 
-def _unknown(name: str, word: str) -> ProbeError:
-    return ProbeError(f"{name}: it has no vector for {word!r}, expected a word that it knows. Name another one.")
-
-
 def _random_pairs(model: Model, variant: str, unit_VD: Array, rng: np.random.Generator) -> Score:
     """The mean cosine of drawn pairs of different words."""
-    one = rng.integers(len(unit_VD), size=NUM_PAIRS)
-    other = (one + rng.integers(1, len(unit_VD), size=NUM_PAIRS)) % len(unit_VD)
+    one, other = random_pairs(len(unit_VD), NUM_PAIRS, rng).T
     cosines = (unit_VD[one] * unit_VD[other]).sum(axis=1)
-    value, half = float(cosines.mean()), float(1.96 * cosines.std(ddof=1) / np.sqrt(NUM_PAIRS))
+    value, half = float(cosines.mean()), float(NORMAL_QUANTILE * cosines.std(ddof=1) / np.sqrt(NUM_PAIRS))
     return _score(model, RANDOM, variant, value, value - half, value + half, NUM_PAIRS)
 
 

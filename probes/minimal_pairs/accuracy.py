@@ -9,13 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-
-Z = 1.959963984540054
-"""Quantile of the normal distribution for intervals of 95 %."""
-NUM_RESAMPLES = 2000
+from probes.intervals import NORMAL_QUANTILE as Z
+from probes.intervals import NUM_RESAMPLES, Array, percentiles
 
 
 class Figure(NamedTuple):
@@ -84,5 +80,5 @@ def mean_over_paradigms(
         drawn_RP = np.broadcast_to(np.arange(num_paradigms), drawn_RP.shape)
     counts_RPC = rng.multinomial(sizes_P[drawn_RP], shares_PC[drawn_RP])
     means_R = ((counts_RPC @ kinds_C) / sizes_P[drawn_RP]).mean(axis=1)
-    low, high = np.quantile(means_R, [0.025, 0.975])
+    low, high = percentiles(means_R)
     return Figure(value, float(min(low, value)), float(max(high, value)), len(every))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.probe_error import ProbeError
+from probes.reading.lines import read_text
 
 MOST_PROBLEMS_SHOWN = 10
 
@@ -87,10 +88,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProbeError(f"{file}: {error}. Expected UTF-8 text. Check the file.") from error
+    text = read_text(file, expected="pairs of sentences as JSON lines")
     # Not splitlines, which would also cut at characters that JSON allows inside a string.
     return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 

@@ -11,17 +11,18 @@ from typing import get_args
 
 import numpy as np
 
+from probes.intervals import Array
 from probes.masked_lm import MaskedLM, open_masked_lm, open_random_masked_lm
-from probes.minimal_pairs.accuracy import Array, Figure, difference, mean_over_paradigms, outcomes_of, share
+from probes.minimal_pairs.accuracy import Figure, difference, mean_over_paradigms, outcomes_of, share
 from probes.minimal_pairs.pairs import Pair, read_pairs, sha256_of
 from probes.minimal_pairs.scoring import Scoring, score_sentences
+from probes.names import RANDOM, baseline_of
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
 from probes.results import Measure, ModelCard, Results, Role, Score, Table, write_text
 
 ACCURACY = Measure(title="accuracy", unit="share")
 FEWER_WORDS = "fewer words"
-RANDOM = "random weights"
 
 
 @dataclass(frozen=True)
@@ -103,17 +104,17 @@ def _contestants(
     models: list[Contestant] = []
     baselines = [_by_length(FEWER_WORDS, paradigms, lambda sentence: len(sentence.split()))]
     cards = []
-    several = len(inquiry.models) > 1
     for model in inquiry.models:
         lm = open_masked_lm(model)
         cards.append(model.card(lm.encoder))
         models.append(_judge(model.name, "model", lm, paradigms, scoring))
         num_tokens = _num_tokens(lm, paradigms)
-        of = f" of {model.name}" if several else ""
-        baselines.append(_by_length(f"fewer tokens{of}", paradigms, num_tokens.__getitem__))
+        name = baseline_of("fewer tokens", model.name, inquiry.models)
+        baselines.append(_by_length(name, paradigms, num_tokens.__getitem__))
         if random_weights:
             untrained = open_random_masked_lm(model, inquiry.seed)
-            baselines.append(_judge(f"{RANDOM}{of}", "baseline", untrained, paradigms, scoring))
+            name = baseline_of(RANDOM, model.name, inquiry.models)
+            baselines.append(_judge(name, "baseline", untrained, paradigms, scoring))
     return [*models, *baselines], cards
 
 

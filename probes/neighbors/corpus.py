@@ -1,20 +1,19 @@
 """The sentences among which neighbours are sought, and their words."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from probes.coverage import read_by
 from probes.probe_error import ProbeError
 from probes.reading.lines import fingerprint, read_text, split_lines
+from probes.reading.spans import words_of
 from probes.source import Source, Span
-from probes.usages import BUILT_IN, read_usages
+from probes.usages import BUILT_IN, read
 
 MOST_WORDS = 100_000
 """Words in sentences that are compared; the sentences behind them are left out."""
 TABLES = (".tsv", ".tsv.gz")
-
-_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,11 @@ def read_corpus(among: Path | None, asked: str) -> Corpus:
     """
     path = BUILT_IN if among is None else among
     if path.is_dir() or path.name.endswith(TABLES):
-        lines = [usage.sentence for usage in read_usages(path)]
+        reading = read(path)
+        lines, notes = [usage.sentence for usage in reading.usages], list(reading.notes)
     else:
         lines = split_lines(read_text(path, expected="a text with one sentence a line"))
+        notes = []
     different = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     others = [sentence for sentence in different if sentence != asked.strip()]
     if len(others) < 2:
@@ -52,7 +53,6 @@ def read_corpus(among: Path | None, asked: str) -> Corpus:
         if num_words > MOST_WORDS:
             break
         kept.append(sentence)
-    notes = []
     if len(different) > len(others):
         notes.append("The sentence that is asked about stands in the corpus as well and is left out.")
     if len(kept) < len(others):
@@ -63,16 +63,6 @@ def read_corpus(among: Path | None, asked: str) -> Corpus:
     return Corpus(kept, "built in" if among is None else str(path), fingerprint(path), notes)
 
 
-def words_of(sentence: str) -> list[Span]:
-    """Where its words stand: letters and digits, with apostrophes and hyphens inside."""
-    return [found.span() for found in _WORD.finditer(sentence)]
-
-
 def readable_words(source: Source, sentences: Sequence[str]) -> list[list[Span]]:
     """Where the words stand that the source has a vector for and reads in full."""
-    found = []
-    for sentence, tokens in zip(sentences, source.token_spans(sentences), strict=True):
-        end = max((last for _, last in tokens), default=0)
-        starts = [(a, b) for a, b in words_of(sentence) if b <= end]
-        found.append([(a, b) for a, b in starts if any(first < b and last > a for first, last in tokens)])
-    return found
+    return read_by(source, sentences, [words_of(one) for one in sentences])

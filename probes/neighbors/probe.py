@@ -7,7 +7,7 @@ it lies above the mean cosine of random pairs of candidates in the same layer.
 
 # K layers, M words in sentences, N sentences, D dimensions
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,12 +17,13 @@ import numpy as np
 from probes.neighbors.corpus import Corpus, read_corpus
 from probes.neighbors.listing import Listing, findings, headlines, table_of
 from probes.neighbors.search import among_sentences, among_tokens, among_words
-from probes.neighbors.tokens import check_known
+from probes.numbers import whole_from_1
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
 from probes.reading.spans import find_word
 from probes.results import Measure, ModelCard, Results
 from probes.source import Source, Span
+from probes.vocabulary import rows_of
 
 Kind = Literal["tokens", "words", "sentences"]
 
@@ -54,7 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--of", nargs="+", choices=get_args(Kind), metavar="KIND",
         help="tokens, words, sentences [tokens; with --sentence all three]",
     )  # fmt: skip
-    parser.add_argument("--top", type=_number, default=10, metavar="N", help="how many of each [10]")
+    parser.add_argument("--top", type=whole_from_1, default=10, metavar="N", help="how many of each [10]")
 
 
 def examine(
@@ -85,7 +86,7 @@ def examine(
     for model in inquiry.models:
         source = model.open()
         cards.append(model.card(source))
-        check_known(source, word)
+        rows_of(source, word)
         for kind in dict.fromkeys(kinds):
             found, said = _search(kind, source, model.name, word, sentence, span, corpus, inquiry)
             listings += found
@@ -126,7 +127,8 @@ def _search(
     """What one model's candidates of one kind are, by layer, and what is to be said of them."""
     # The same pairs whatever else is asked for, so that a model's baseline does not hang on the others.
     rng = np.random.default_rng(inquiry.seed)
-    layers = list(inquiry.layers) if inquiry.layers is not None else [source.num_layers]
+    every = list(range(source.num_layers + 1)) if inquiry.names_layers else [source.num_layers]
+    layers = every if inquiry.layers is None else list(inquiry.layers)
     if kind == "tokens":
         return among_tokens(source, name, word, sentence, span, rng)
     assert sentence is not None and corpus is not None
@@ -168,12 +170,6 @@ def _data(corpus: Corpus | None) -> dict[str, Any]:
     if corpus is None:
         return {}
     return {"file": corpus.file, "sha256": corpus.sha256, "n": len(corpus.sentences)}
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
-    return int(text)
 
 
 PROBE = Probe(

@@ -5,16 +5,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from probes.intervals import Array
+from probes.intervals import NORMAL_QUANTILE, Array
 from probes.source import Vectors
+from probes.unit_vectors import unit
+from probes.vocabulary import ROWS_AT_ONCE
 
 NUM_RANDOM_PAIRS = 1000
-ROWS_AT_ONCE = 8192
-"""Bounds the memory beside the candidates themselves."""
-NORMAL_95 = 1.959963984540054
-"""Standard deviations on either side of a normal mean that hold 95 %."""
 
 
 @dataclass(frozen=True)
@@ -36,32 +33,24 @@ class RandomPairs:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the mean."""
-        half = NORMAL_95 * self.sd / self.n**0.5
+        half = NORMAL_QUANTILE * self.sd / self.n**0.5
         return self.mean - half, self.mean + half
 
 
 def cosines_to(query_D: Vectors, candidates_VD: Vectors) -> Array:
     """(V,) float64 cosines of the query to each candidate; a vector of zeros has cosine 0 to all."""
     cosines = np.empty(len(candidates_VD))
-    query = _unit(query_D[None])[0]
+    query = unit(query_D[None])[0]
     for first in range(0, len(candidates_VD), ROWS_AT_ONCE):
         block = slice(first, first + ROWS_AT_ONCE)
-        cosines[block] = _unit(candidates_VD[block]) @ query
+        cosines[block] = unit(candidates_VD[block]) @ query
     return cosines
 
 
 def paired_cosines(ones_SD: Vectors, others_SD: Vectors) -> Array:
     """(S,) float64 cosines, row by row."""
-    cosines: Array = (_unit(ones_SD) * _unit(others_SD)).sum(axis=1)
+    cosines: Array = (unit(ones_SD) * unit(others_SD)).sum(axis=1)
     return cosines
-
-
-def random_pairs(num_candidates: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(NUM_RANDOM_PAIRS, 2) indices of candidates, the two of a pair never the same; drawn with replacement."""
-    assert num_candidates > 1
-    first = rng.integers(num_candidates, size=NUM_RANDOM_PAIRS)
-    second = (first + rng.integers(1, num_candidates, size=NUM_RANDOM_PAIRS)) % num_candidates
-    return np.stack([first, second], axis=1)
 
 
 def nearest(cosines: Array, top: int) -> list[int]:
@@ -72,10 +61,3 @@ def nearest(cosines: Array, top: int) -> list[int]:
 def farthest(cosines: Array, top: int) -> list[int]:
     """Indices of the least cosines, the first of equals first."""
     return [int(index) for index in np.argsort(cosines, kind="stable")[:top]]
-
-
-def _unit(vectors: Vectors) -> Array:
-    vectors = vectors.astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Array = vectors / np.where(lengths == 0, 1, lengths)
-    return unit

@@ -10,9 +10,10 @@ import numpy as np
 from probes.intervals import Array
 from probes.neighbors.corpus import readable_words
 from probes.neighbors.listing import Listing
-from probes.neighbors.ranking import RandomPairs, cosines_to, paired_cosines, random_pairs
+from probes.neighbors.ranking import NUM_RANDOM_PAIRS, RandomPairs, cosines_to, paired_cosines
 from probes.neighbors.tokens import tokens_of
 from probes.probe_error import ProbeError
+from probes.random_pairs import random_pairs
 from probes.reading.spans import marked
 from probes.source import Source, Span, Vectors
 
@@ -35,7 +36,7 @@ def among_tokens(
     tokens = tokens_of(source, word)
     if len(tokens.names) < 2:
         raise ProbeError(f"{source.name}: fewer than 2 tokens can be neighbours. Expected a vocabulary.")
-    pairs = random_pairs(len(tokens.names), rng)
+    pairs = random_pairs(len(tokens.names), NUM_RANDOM_PAIRS, rng)
     random = RandomPairs.of(paired_cosines(tokens.table_CD[pairs[:, 0]], tokens.table_CD[pairs[:, 1]]))
 
     def listing(query_D: Vectors, layer: int | None, variant: str) -> Listing:
@@ -74,7 +75,7 @@ def among_words(
     places = [(row, one) for row, words in enumerate(spans) for one in words]
     if len(places) < 2:
         raise ProbeError(f"{source.name}: fewer than 2 words of the sentences have a vector. Add sentences.")
-    pairs = random_pairs(len(places), rng)
+    pairs = random_pairs(len(places), NUM_RANDOM_PAIRS, rng)
     drawn = np.unique(pairs)
     cosines_KM = np.empty((len(layers), len(places)))
     drawn_KSD = np.empty((len(layers), len(drawn), query_KD.shape[1]), dtype=np.float32)
@@ -114,7 +115,7 @@ def among_sentences(
     """The sentence against the others: each the mean over its tokens in the same layer."""
     query_KND, _ = source.embed_texts([sentence], layers=layers)
     vectors_KND, num_cut = source.embed_texts(sentences, layers=layers)
-    pairs_S2 = random_pairs(len(sentences), rng)
+    pairs_S2 = random_pairs(len(sentences), NUM_RANDOM_PAIRS, rng)
     notes = [f"{name}: a sentence is the mean over its tokens, the special ones included."]
     if num_cut:
         notes.append(f"{name}: {num_cut:,} sentences were cut to what it reads.")

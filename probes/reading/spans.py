@@ -4,8 +4,14 @@ import re
 
 from probes.probe_error import ProbeError
 from probes.source import Span
+from probes.word_vectors import WORD
 
 _TOKEN = re.compile(r"\S+")
+
+
+def words_of(sentence: str) -> list[Span]:
+    """Where the words of running text stand: letters, digits and _, with apostrophes and hyphens inside."""
+    return [found.span() for found in WORD.finditer(sentence)]
 
 
 def find_word(word: str, sentence: str, start: str | int | None = None) -> Span:

@@ -19,7 +19,6 @@ from probes.senses.shots import SHOTS
 from probes.source import Vectors
 from probes.usages import Usage
 
-RANDOM, STATIC, CONTEXT, TFIDF = "random weights", "static vector", "context, static vectors", "context, TF-IDF"
 MAJORITY, CHANCE = "majority sense", "chance"
 
 

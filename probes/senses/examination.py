@@ -10,10 +10,10 @@ import numpy as np
 
 from probes.intervals import CONFIDENCE, NUM_RESAMPLES
 from probes.models import Model, models_of
+from probes.names import CONTEXT, RANDOM, STATIC, TFIDF, baseline_of
 from probes.probe import Inquiry
 from probes.results import Cell, ModelCard, Results, Role, Score, Table
 from probes.senses import baselines, findings, pictures
-from probes.senses.baselines import CONTEXT, RANDOM, STATIC, TFIDF
 from probes.senses.clusters import NUM_RUNS
 from probes.senses.design import Design
 from probes.senses.measures import (
@@ -56,6 +56,8 @@ class Examination:
     options: Options
     design: Design
     data: dict[str, Any]
+    remarks: list[str] = field(default_factory=list)
+    """What was left out in reading."""
     cards: list[ModelCard] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
@@ -87,14 +89,14 @@ class Examination:
             tables=[findings.table_of(headlines), *self.tables],
             pictures=drawn[0],
             maps=drawn[1],
-            notes=findings.notes(self),
+            notes=[*self.remarks, *findings.notes(self)],
             data={**self.data, "words": self.design.counts_by_sense()},
             settings=self._settings(),
         )
 
     def label(self, kind: str, model: Model) -> str:
         """How a model's own baseline is called."""
-        return kind if len(self.inquiry.models) == 1 else f"{kind} of {model.name}"
+        return baseline_of(kind, model.name, self.inquiry.models)
 
     def others(self, name: str) -> list[str]:
         """The baselines that a model is compared with: its own and those that all share."""

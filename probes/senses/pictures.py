@@ -2,8 +2,6 @@
 
 # N sentences, M sentences shown of one word, K layers, D hidden size
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.figures import (
-    Curve,
     Level,
     draw_curves,
     draw_heatmaps,
     draw_projections,
     shorten_around,
 )
+from probes.layer_curves import layer_curve
+from probes.names import file_stem
 from probes.projections import project_pca, project_tsne
-from probes.results import Map, Picture, Point, Score
+from probes.results import Map, Picture, Point
 from probes.senses.baselines import CHANCE
 from probes.senses.design import Design, WordDesign
 from probes.senses.measures import ACCURACY, ARI, GAP, MEASURES, PAIR_AUC, cosine_matrix, shots_measure, z_scored
@@ -132,13 +131,13 @@ def _curves(examination: "Examination", measure: str) -> Picture:
         if (s.measure, s.group, s.variant) == (measure, None, variant) and s.role != "difference"
     ]
     names = dict.fromkeys(s.model for s in scores if s.layer is not None)
-    curves = [_curve(name, [s for s in scores if s.model == name], scale) for name in names]
+    curves = [layer_curve(name, [s for s in scores if s.model == name], scale=scale) for name in names]
     levels = [
         Level(f"{s.model} ({scale * s.value:.{0 if scale == 100 else 2}f})", scale * s.value)
         for s in scores
         if s.layer is None and s.model != CHANCE
     ]
-    file = f"senses-{_stem(measure)}.png"
+    file = f"senses-{file_stem(measure)}.png"
     draw_curves(
         examination.inquiry.out / file,
         curves,
@@ -150,16 +149,6 @@ def _curves(examination: "Examination", measure: str) -> Picture:
     )
     caption = f"{title}, by layer, with 95 % intervals{'' if not variant else ' (over the sentences of these words)'}."
     return Picture(file=file, caption=caption, kind="curve")
-
-
-def _curve(name: str, scores: Sequence[Score], scale: float) -> Curve:
-    return Curve(
-        name,
-        [float(s.layer or 0) for s in scores],
-        [scale * s.value for s in scores],
-        [scale * s.low for s in scores],
-        [scale * s.high for s in scores],
-    )
 
 
 def _few(one: ShownWord, design: Design) -> tuple[Vectors, Vectors, list[Usage]]:
@@ -179,7 +168,7 @@ def _places(chosen: NDArray[np.int64], few: NDArray[np.int64]) -> NDArray[np.int
 def _similarity(one: ShownWord, shown: Shown, design: Design, out: Path) -> Picture:
     plain, scored, usages = _few(one, design)
     word = one.word.word
-    file = f"senses-{_stem(shown.name)}-{_stem(word)}-similarity.png"
+    file = f"senses-{file_stem(shown.name)}-{file_stem(word)}-similarity.png"
     layer = f"{shown.name}, layer {shown.layers[-1]}"
     draw_heatmaps(
         out / file,
@@ -195,7 +184,7 @@ def _similarity(one: ShownWord, shown: Shown, design: Design, out: Path) -> Pict
 def _projection(one: ShownWord, shown: Shown, design: Design, out: Path, seed: int) -> Picture:
     plain, scored, usages = _few(one, design)
     word = one.word.word
-    file = f"senses-{_stem(shown.name)}-{_stem(word)}-projection.png"
+    file = f"senses-{file_stem(shown.name)}-{file_stem(word)}-projection.png"
     layer = f"layer {shown.layers[-1]}"
     draw_projections(
         out / file,
@@ -208,8 +197,3 @@ def _projection(one: ShownWord, shown: Shown, design: Design, out: Path, seed: i
     )
     caption = f"{word}: the same vectors in two dimensions. t-SNE keeps neighbours, not distances between groups."
     return Picture(file=file, caption=caption, kind="projection", model=shown.name, group=word)
-
-
-def _stem(text: str) -> str:
-    """Letters, digits and a few signs that any file name may have."""
-    return re.sub(r"[^\w.@-]+", "_", text).strip("._") or "_"

@@ -4,14 +4,15 @@ Measures: leave-one-out nearest neighbour, nearest centroid from few sentences a
 threshold from other words), k-means, silhouette, difference of cosines, and how often shuffled senses do as well.
 """
 
-import hashlib
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from probes.numbers import whole_from_1
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
+from probes.reading.lines import fingerprint
 from probes.results import Results
 
 QUESTION = "Do the vectors of a word tell its senses apart, and better than baselines that know nothing of senses?"
@@ -51,9 +52,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="another model, shown as a baseline; repeatable",
     )
     parser.add_argument("--words", type=_words, metavar="W,W", help="only these [all]")
-    parser.add_argument("--most", type=_number, metavar="N", help="sentences of each sense, drawn by the seed [all]")
-    parser.add_argument("--window", type=_number, metavar="N", help="words kept either side of the target [all]")
-    parser.add_argument("--random-draws", type=_number, default=1, metavar="N", help="of random weights [1]")
+    parser.add_argument("--most", type=whole_from_1, metavar="N", help="sentences of each sense, by the seed [all]")
+    parser.add_argument("--window", type=whole_from_1, metavar="N", help="words kept either side of the target [all]")
+    parser.add_argument("--random-draws", type=whole_from_1, default=1, metavar="N", help="of random weights [1]")
 
 
 def examine(
@@ -75,38 +76,22 @@ def examine(
     """
     from probes.senses.design import Design, choose, cut_around
     from probes.senses.examination import Examination
-    from probes.usages import BUILT_IN, read_usages
+    from probes.usages import BUILT_IN, read
 
     path = sentences or BUILT_IN
-    usages = choose(read_usages(path), words=words, most=most, seed=inquiry.seed)
+    reading = read(path)
+    usages = choose(reading.usages, words=words, most=most, seed=inquiry.seed)
     if window is not None:
         usages = [cut_around(usage, window) for usage in usages]
     options = Options(
         sentences, vectors, tuple(baseline), None if words is None else tuple(words), most, window, random_draws
     )
-    data = {"file": "built in" if sentences is None else str(path), "sha256": _digest(path), "n": len(usages)}
-    return Examination(inquiry, options, Design.of(usages, inquiry.seed), data).results()
-
-
-def _digest(path: Path) -> str:
-    """sha256 of a file, or of all files of a folder by name and content."""
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    digest = hashlib.sha256()
-    for file in sorted(one for one in path.rglob("*") if one.is_file()):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        digest.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
+    data = {"file": "built in" if sentences is None else str(path), "sha256": fingerprint(path), "n": len(usages)}
+    return Examination(inquiry, options, Design.of(usages, inquiry.seed), data, reading.notes).results()
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
-    return int(text)
 
 
 PROBE = Probe("do vectors of a word tell its senses apart? by layer, with baselines", add_arguments, examine)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.probe_error import ProbeError
+from probes.reading.lines import read_text, split_lines
 from probes.word_vectors import WordVectors, fold
 
 PART = 1 << 25
@@ -72,11 +73,7 @@ def read_lines(path: Path, what: str) -> list[str]:
     Raises:
         ProbeError: it cannot be read as such.
     """
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8 ({error.reason})"
-        raise ProbeError(f"{path}: {reason}. Expected {what} as UTF-8 text. Check the path.") from error
+    return split_lines(read_text(path, expected=f"{what} as UTF-8 text"))
 
 
 class Candidates:

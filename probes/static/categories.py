@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from probes.intervals import Array, Estimate, resample_counts
 from probes.probe_error import ProbeError
+from probes.random_pairs import random_pairs
 from probes.static.analogies import Candidates, read_lines
 from probes.static.pair_intervals import mean_over_pairs, resampled_means
 from probes.static.similarity import interval
@@ -92,8 +93,7 @@ def random_cosines(candidates: Candidates, rng: np.random.Generator) -> Array:
     n = len(candidates.words)
     if n < 2:
         return np.empty(0)
-    first = rng.integers(n, size=NUM_RANDOM_PAIRS)
-    second = (first + rng.integers(1, n, size=NUM_RANDOM_PAIRS)) % n
+    first, second = random_pairs(n, NUM_RANDOM_PAIRS, rng).T
     found: Array = np.einsum("nd,nd->n", candidates.unit_ND[first], candidates.unit_ND[second]).astype(np.float64)
     return found
 

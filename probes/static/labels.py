@@ -6,20 +6,14 @@ What comes out is the vectors; the classifier is thrown away. They know of a wor
 
 # M texts, T words of all texts, V words of the vocabulary, D dimensions, C labels, B texts of a batch
 
-import csv
-import gzip
-import io
-import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts
 from probes.source import Vectors
 from probes.word_vectors import WORD, fold
 
@@ -28,7 +22,7 @@ LEARNING_RATE = 0.01
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
+class LabelledWords:
     """Texts as word ids, each with the number of its label."""
 
     words: list[str]
@@ -53,43 +47,38 @@ class LabelVectors:
     """Share of the texts that the last round through them labelled right, each before it was learnt from."""
 
 
-def read_labelled(path: Path, *, text_field: str, label_field: str, min_count: int) -> LabelledTexts:
-    """Read a .csv with a header or a .jsonl, also .gz; words that stand fewer than min_count times are left out.
+def words_of(labelled: LabelledTexts, *, min_count: int) -> LabelledWords:
+    """The words of labelled texts; those that stand fewer than min_count times are left out.
 
     Raises:
-        ProbeError: it cannot be read, a row lacks a field, all have one label, or too few words are left.
+        ProbeError: all texts have one label, or too few words are left.
     """
-    texts, labels = [], []
-    for place, row in _rows(path):
-        for field in (text_field, label_field):
-            if not isinstance(row.get(field), str | int) or row[field] == "":
-                raise ProbeError(
-                    f"{path}:{place}: got no {field!r} (fields: {', '.join(map(str, row))}), expected text in it. Name"
-                    " the fields by --text-field and --label-field, or take that row out."
-                )
-        texts.append(WORD.findall(fold(str(row[text_field]))))
-        labels.append(str(row[label_field]))
-    names = sorted(set(labels))
+    names = labelled.classes
     if len(names) < 2:
-        raise ProbeError(f"{path}: got {len(names)} labels in {label_field!r}, expected 2 or more. Name another field.")
+        raise ProbeError(
+            f"{labelled.file}: all its {len(labelled)} texts have the label {names[0]!r}, expected 2 labels or more."
+            " Name another field by --label-field."
+        )
+    texts = [WORD.findall(fold(text)) for text in labelled.texts]
     counts = Counter(word for text in texts for word in text)
     words = sorted((word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word))
     if len(words) < 2:
         raise ProbeError(
-            f"{path}: {len(words)} words stand {min_count} times or more, expected 2 at least. Lower --min-count."
+            f"{labelled.file}: {len(words)} words stand {min_count} times or more, expected 2 at least."
+            " Lower --min-count."
         )
     known = {word: row for row, word in enumerate(words)}
     kept = [[known[word] for word in text if word in known] for text in texts]
-    return LabelledTexts(
+    return LabelledWords(
         words,
         np.array([one for text in kept for one in text], dtype=np.int64),
         np.cumsum([0, *map(len, kept)]),
         names,
-        np.array([names.index(label) for label in labels]),
+        np.array([names.index(label) for label in labelled.labels]),
     )
 
 
-def learn_from_labels(texts: LabelledTexts, *, dimension: int, epochs: int, seed: int) -> LabelVectors:
+def learn_from_labels(texts: LabelledWords, *, dimension: int, epochs: int, seed: int) -> LabelVectors:
     """Train the vectors; the same seed gives the same ones. Starts near zero, so that what is there was learnt."""
     import torch
     from torch import nn
@@ -117,33 +106,3 @@ def learn_from_labels(texts: LabelledTexts, *, dimension: int, epochs: int, seed
             num_right += int((logits_BC.argmax(dim=1) == numbers[batch]).sum())
     table: Vectors = bag.weight.detach().numpy()
     return LabelVectors(table, num_right / len(numbers))
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and fields of every row."""
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if kind not in (".csv", ".jsonl"):
-        raise ProbeError(f"--labelled {path}: got {kind or 'no ending'}, expected .csv or .jsonl (or .gz). Convert it.")
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        lines = io.StringIO(data.decode("utf-8-sig"), newline="")
-        if kind == ".csv":
-            reader = csv.DictReader(lines)
-            yield from ((reader.line_num, row) for row in reader)
-            return
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield number, _json_object(path, number, line)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ProbeError(f"--labelled {path}: {reason}. Expected labelled texts as UTF-8. Check the file.") from error
-
-
-def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    if not isinstance(row, dict):
-        raise ProbeError(f"{path}:{number}: got {line.strip()[:60]!r}, expected a JSON object. Correct that line.")
-    return row

@@ -11,7 +11,7 @@ drawn (Snijders & Borgatti 1999, "Non-parametric standard errors and tests for n
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.intervals import CONFIDENCE, Array, Estimate
+from probes.intervals import CONFIDENCE, Array, Estimate, percentiles
 
 PART = 1 << 21
 """Weights held at once."""
@@ -35,10 +35,9 @@ def mean_over_pairs(
     """
     value = outcomes.mean(axis=1)
     resampled = resampled_means(outcomes, first=first, second=second, counts=counts)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(resampled, [tail, 1 - tail], axis=1)
+    low, high = percentiles(resampled)
     if is_share:
-        bound = tail ** (1 / len(np.union1d(first, second)))
+        bound = ((1 - CONFIDENCE) / 2) ** (1 / len(np.union1d(first, second)))
         low = np.where((outcomes == 1).all(axis=1), bound, low)
         high = np.where((outcomes == 0).all(axis=1), 1 - bound, high)
     return Estimate(value, np.minimum(low, value), np.maximum(high, value))

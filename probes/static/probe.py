@@ -5,13 +5,14 @@ between categories. Of an encoder its table of input embeddings is asked (probes
 """
 
 import hashlib
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.models import Model
+from probes.numbers import whole_from_1
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
 from probes.results import ModelCard, Results
@@ -33,10 +34,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     learning.add_argument("--text-field", default="text", metavar="NAME", help="of both kinds of text [text]")
     learning.add_argument("--label-field", default="label", metavar="NAME", help="[label]")
-    learning.add_argument("--dimension", type=_count, default=100, metavar="N", help="[100]")
-    learning.add_argument("--window", type=_count, default=5, metavar="N", help="words on either side [5]")
-    learning.add_argument("--min-count", type=_count, default=5, metavar="N", help="rarer words are left out [5]")
-    learning.add_argument("--epochs", type=_count, default=5, metavar="N", help="rounds through the text [5]")
+    learning.add_argument("--dimension", type=whole_from_1, default=100, metavar="N", help="[100]")
+    learning.add_argument("--window", type=whole_from_1, default=5, metavar="N", help="words on either side [5]")
+    learning.add_argument("--min-count", type=whole_from_1, default=5, metavar="N", help="rarer words are left out [5]")
+    learning.add_argument("--epochs", type=whole_from_1, default=5, metavar="N", help="rounds through the text [5]")
     scoring = parser.add_argument_group("scoring")
     scoring.add_argument("--analogies", type=Path, metavar="FILE", help="[questions-words.txt as gensim ships it]")
     scoring.add_argument(
@@ -44,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     scoring.add_argument("--categories", type=Path, metavar="FILE", help="lines of word, tab, category [a small list]")
     scoring.add_argument("--word", action="append", default=[], metavar="WORD", help="show its neighbours; repeatable")
-    scoring.add_argument("--neighbours", type=_count, default=10, metavar="N", help="shown of each word [10]")
+    scoring.add_argument("--neighbours", type=whole_from_1, default=10, metavar="N", help="shown of each word [10]")
     scoring.add_argument(
         "--most-frequent", type=_count_or_all, default=30_000, metavar="N|all",
         help="words of each table that analogies, neighbours and categories are about [30000]",
@@ -164,14 +165,8 @@ def _methods(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
-    return int(text)
-
-
 def _count_or_all(text: str) -> int | None:
-    return None if text == "all" else _count(text)
+    return None if text == "all" else whole_from_1(text)
 
 
 PROBE = Probe(

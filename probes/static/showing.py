@@ -1,11 +1,11 @@
 """What the figures of the static probe look like: sentences, tables, pictures and how to read them."""
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from probes.figures import draw_heatmaps
+from probes.names import file_stem
 from probes.probe import Inquiry
 from probes.results import Measure, Picture, Score, Table
 from probes.static.scores import NEAREST, PARTS, RANDOM, SHARED
@@ -152,8 +152,3 @@ def notes(asked: Asked, subjects: Sequence[Subject]) -> list[str]:
     if few := [one.name for one in subjects if not one.answers.covered.any()]:
         found.append(f"No question of the analogies is covered by {', '.join(few)}, so no accuracy is given.")
     return found
-
-
-def file_stem(name: str) -> str:
-    """A model's name as part of a file's."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.intervals import CONFIDENCE, NUM_RESAMPLES, Array
+from probes.intervals import NUM_RESAMPLES, Array, percentiles
 from probes.probe_error import ProbeError
 from probes.static.analogies import read_lines
 from probes.word_vectors import WordVectors
@@ -108,8 +108,7 @@ def resampled_spearman(cosines_MN: Array, judged_N: Array, *, rng: np.random.Gen
 
 def interval(resampled: Array, value: float) -> tuple[float, float]:
     """The 95 % percentile interval of (R,) resampled figures; it holds the figure itself."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(resampled, [tail, 1 - tail])
+    low, high = percentiles(resampled)
     return min(float(low), value), max(float(high), value)
 
 

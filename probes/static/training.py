@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import read_labelled_texts
 from probes.static.cooccurrences import learn_svd
 from probes.static.corpus_text import CorpusText, read_corpus
-from probes.static.labels import learn_from_labels, read_labelled
+from probes.static.labels import learn_from_labels, words_of
 from probes.static.predictions import learn_by_prediction
 from probes.word_vectors import WordVectors
 
@@ -112,10 +113,10 @@ def _from_text(text: CorpusText, method: str, training: Training, path: Path, se
 
 def _from_labels(training: Training, path: Path, seed: int) -> tuple[WordVectors, int, str]:
     assert training.labelled is not None
-    texts = read_labelled(
-        training.labelled, text_field=training.text_field, label_field=training.label_field,
-        min_count=training.min_count,
-    )  # fmt: skip
+    labelled = read_labelled_texts(
+        training.labelled, label_field=training.label_field, text_fields=[training.text_field]
+    )
+    texts = words_of(labelled, min_count=training.min_count)
     learnt = learn_from_labels(texts, dimension=training.dimension, epochs=training.epochs, seed=seed)
     vectors = WordVectors(texts.words, learnt.table, name="labels")
     vectors.write(path)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.intervals import CONFIDENCE, Array
+from probes.intervals import CONFIDENCE, Array, percentiles
 from probes.source import Vectors
+from probes.unit_vectors import unit
 from probes.wic.design import Design, Ints
 
 DECIMALS = 6
@@ -32,10 +33,9 @@ class Drawn:
     def interval(self) -> tuple[float, float]:
         """The percentile interval. Where all is right every resample repeats it and would claim certainty; the exact
         binomial bound (Clopper & Pearson 1934) stands in then. Never without the value itself."""
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.nanquantile(self.draws_R, [tail, 1 - tail])
+        low, high = percentiles(self.draws_R)
         if self.num_sure and self.value in (0, 1):
-            bound = tail ** (1 / self.num_sure)
+            bound = ((1 - CONFIDENCE) / 2) ** (1 / self.num_sure)
             low, high = (bound, 1.0) if self.value == 1 else (0.0, 1 - bound)
         return float(min(low, self.value)), float(max(high, self.value))
 
@@ -126,9 +126,7 @@ def _auc_of_ordered(counts_RT: Ints, is_same_T: NDArray[np.bool_], starts_G: Int
 def pair_cosines(vectors_KUD: Vectors, design: Design) -> Array:
     """(K, P) float64 cosines of the two sides of each pair; a vector of zeros has cosine 0 to all."""
     cosines_KP = np.empty((len(vectors_KUD), len(design.pairs)))
-    for layer, vectors_UD in enumerate(vectors_KUD.astype(np.float64)):
-        lengths = np.linalg.norm(vectors_UD, axis=1, keepdims=True)
-        unit_UD = vectors_UD / np.where(lengths == 0, 1, lengths)
+    for layer, unit_UD in enumerate(unit(vectors_KUD)):
         cosines_KP[layer] = np.einsum("pd,pd->p", unit_UD[design.rows_P2[:, 0]], unit_UD[design.rows_P2[:, 1]])
     return np.round(cosines_KP, DECIMALS)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from probes.intervals import CONFIDENCE, Array
 from probes.models import Model
+from probes.names import CONTEXT, RANDOM, STATIC, TFIDF, baseline_of
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
 from probes.reading.lines import fingerprint
@@ -143,15 +144,15 @@ def _figures_of(model: Model, source: Source, design: Design, inquiry: Inquiry) 
     layers = list(inquiry.layers) if inquiry.layers is not None else list(range(source.num_layers + 1))
     found = _layer_figures(source.embed(design.sentences, design.spans, layers=layers), layers, design, model.name)
     static = source.static_context(design.sentences, design.spans)
-    baselines = [(words.CONTEXT, static)]
+    baselines = [(CONTEXT, static)]
     if not model.is_word_vectors:
-        baselines.append((words.STATIC, source.static(design.sentences, design.spans)))
+        baselines.append((STATIC, source.static(design.sentences, design.spans)))
         random_KUD = model.open_random(inquiry.seed).embed(design.sentences, design.spans, layers=layers)
-        name = words.baseline(words.RANDOM, model.name, inquiry.models)
+        name = baseline_of(RANDOM, model.name, inquiry.models)
         found += _layer_figures(random_KUD, layers, design, name, of=model.name)
     for kind, vectors_UD in baselines:
         cosines = pair_cosines(vectors_UD[None], design)[0]
-        name = words.baseline(kind, model.name, inquiry.models)
+        name = baseline_of(kind, model.name, inquiry.models)
         found.append(Figure(name, None, "", judge(cosines, design), of=model.name, is_headline=True))
     return found
 
@@ -177,7 +178,7 @@ def _figures_of_no_model(design: Design) -> list[Figure]:
     """Baselines that are the same whatever model is asked."""
     blind: Array = np.ones(len(design.pairs))
     return [
-        Figure(words.TFIDF, None, "", judge(context_cosines(design)[0], design), is_baseline=True, is_headline=True),
+        Figure(TFIDF, None, "", judge(context_cosines(design)[0], design), is_baseline=True, is_headline=True),
         Figure(words.MAJORITY, None, "", judge(blind, design), is_baseline=True, is_headline=True),
     ]
 

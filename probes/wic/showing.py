@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from probes.figures import Curve, Level, draw_curves
+from probes.layer_curves import layer_curve
 from probes.reading.spans import marked
 from probes.results import Cell, Picture, Table
 from probes.wic.design import Design
@@ -86,10 +87,4 @@ def pictures(figures: Sequence[Figure], design: Design, out: Path) -> list[Pictu
 
 def _curve(name: str, own: Sequence[Figure], measure: str, design: Design) -> Curve:
     scores = [next(s for s in scores_of(one, design) if s.measure == measure) for one in own]
-    return Curve(
-        name,
-        [score.layer or 0 for score in scores],
-        [score.value for score in scores],
-        low=[score.low for score in scores],
-        high=[score.high for score in scores],
-    )
+    return layer_curve(name, scores)

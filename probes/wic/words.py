@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from probes.models import Model
+from probes.names import CONTEXT, RANDOM, STATIC, TFIDF
 from probes.reading.pairs import MOST_OF_A_LABEL, Pair
 from probes.results import Score
 from probes.wic.design import FEW_WORDS, Design
 from probes.wic.figures import ACCURACY, AUC, CHOSEN, Figure, scores_of
 
-RANDOM, STATIC, CONTEXT = "random weights", "static vector", "mean static context"
-TFIDF, MAJORITY = "TF-IDF of the context", "majority"
+MAJORITY = "majority"
 
 NOTES = [
     "A pair is called the same where the cosine of the word's two vectors reaches a threshold. It is set on the"
@@ -42,11 +41,6 @@ FEW_TRAINED = (
     " words may have all their cosines on one side of it, z-scored ones above all (their means are those of the"
     " training words). Accuracy is then that of the majority whatever the vectors know; AUC needs no threshold."
 )
-
-
-def baseline(kind: str, model: str, models: Sequence[Model]) -> str:
-    """What a model's baseline is called: by its kind, and with the model where there are several."""
-    return kind if len(models) == 1 else f"{kind} of {model}"
 
 
 def shared(pairs: Sequence[Pair]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Texts with a class each: reading them from CSV or JSON lines, and dividing them by class.
+"""Texts with a class each, read from CSV or JSON lines.
 
 Three forms are read, each also compressed (.gz):
 
@@ -9,14 +9,11 @@ Three forms are read, each also compressed (.gz):
     .jsonl   an object a line, with the same fields
 """
 
-# N texts
-
+import argparse
 import csv
-import gzip
 import hashlib
 import io
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.probe_error import ProbeError
+from probes.reading.lines import read_text
 
-LEAST_OF_A_CLASS = 2
-"""Training texts of every class: one to fit on and one to choose on."""
 _LARGEST_CELL = 2**31 - 1  # of CSV, in characters: the most that the module takes on every system
 _DISTRIBUTED = ("class", "title", "description")  # AG News' columns where the file has no header
 
@@ -59,6 +55,14 @@ class LabelledTexts:
         return LabelledTexts(
             [self.texts[row] for row in rows], [self.labels[row] for row in rows], self.file, self.sha256
         )
+
+
+def add_fields(parser: argparse._ActionsContainer) -> None:
+    """Declare --label-field and --text-field, which every probe of labelled texts has."""
+    parser.add_argument("--label-field", default="label", metavar="NAME", help="column of the class [label]")
+    parser.add_argument(
+        "--text-field", nargs="+", default=["text"], metavar="NAME", help="column of the text, or several [text]"
+    )
 
 
 def read_labelled_texts(path: Path, *, label_field: str, text_fields: Sequence[str]) -> LabelledTexts:
@@ -96,97 +100,11 @@ def read_labelled_texts(path: Path, *, label_field: str, text_fields: Sequence[s
     return LabelledTexts(texts, labels, str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def divide(labels: Sequence[str], share: float, *, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
-    """Two sets of rows, (N - M,) and (M,) in rising order: of every class that share, at least one text, is in the
-    second, and at least one in the first.
-
-    Args:
-        labels: N names of classes, each at least twice.
-        share: of each class, between 0 and 1.
-        rng: the only source of randomness.
-    """
-    second = np.zeros(len(labels), dtype=bool)
-    for members in _members(labels):
-        assert len(members) >= LEAST_OF_A_CLASS
-        number = min(max(round(share * len(members)), 1), len(members) - 1)
-        second[rng.permutation(members)[:number]] = True
-    return np.flatnonzero(~second), np.flatnonzero(second)
-
-
-def draw(labels: Sequence[str], number: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
-    """So many rows in rising order, the classes in the shares that they have in the whole (all rows, if there are
-    not more): the largest remainders are rounded up.
-
-    Args:
-        labels: N names of classes.
-        rng: the only source of randomness.
-    """
-    if number >= len(labels):
-        return np.arange(len(labels))
-    members = _members(labels)
-    ideal = np.array([len(rows) for rows in members]) * number / len(labels)
-    quotas = np.floor(ideal).astype(int)
-    quotas[np.argsort(quotas - ideal, kind="stable")[: number - quotas.sum()]] += 1
-    drawn = [rng.permutation(rows)[:quota] for rows, quota in zip(members, quotas, strict=True)]
-    return np.sort(np.concatenate(drawn))
-
-
-def check_classes(train: LabelledTexts, test: LabelledTexts) -> None:
-    """See to it that a classifier can be fitted and tested.
-
-    Raises:
-        ProbeError: one class only, a class with fewer training texts than LEAST_OF_A_CLASS, or a class of the test
-            texts that the training texts lack.
-    """
-    counts = Counter(train.labels)
-    if len(counts) < 2:
-        raise ProbeError(
-            f"{train.file}: all its {len(train)} texts are of the class {train.labels[0]!r}, expected two classes or"
-            " more. Add texts of another class."
-        )
-    rare = [name for name, count in counts.items() if count < LEAST_OF_A_CLASS]
-    if rare:
-        raise ProbeError(
-            f"{train.file}: {_named(rare)} has {counts[rare[0]]} training text, expected {LEAST_OF_A_CLASS} or more:"
-            " one to fit the classifier on and one to choose its regularisation on. Add texts or take the class out."
-        )
-    unknown = [name for name in test.classes if name not in counts]
-    if unknown:
-        raise ProbeError(
-            f"{test.file}: {_named(unknown)} is in no training text of {train.file}, so it could never be found."
-            f" Expected the classes {', '.join(map(repr, sorted(counts)))}. Give two parts of one set."
-        )
-
-
-def _members(labels: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Rows of each class, the classes sorted by name."""
-    array = np.array(labels)
-    return [np.flatnonzero(array == name) for name in sorted(set(labels))]
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-    return f"the class {names[0]!r}{more}"
-
-
 def _read(path: Path) -> str:
     name = path.name.removesuffix(".gz")
     if not name.endswith((".csv", ".jsonl")):
         raise ProbeError(f"{path}: expected the name of a labelled set to end in .csv or .jsonl (or .gz after it).")
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise ProbeError(
-            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}), expected a labelled set (CSV or"
-            " JSON lines). Check the path."
-        ) from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ProbeError(
-            f"{path}:{line}: byte {error.start} is not UTF-8, expected UTF-8 text. Save the file as UTF-8."
-        ) from None
+    return read_text(path, expected="a labelled set (CSV or JSON lines)")
 
 
 def _csv_rows(path: Path, data: str, fields: Sequence[str]) -> Rows:

@@ -1,0 +1,88 @@
+"""Dividing labelled texts by class, drawing from them, and whether a classifier can be fitted on them."""
+
+# N texts, M of them in the second part
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.probe_error import ProbeError
+from probes.reading.labelled_texts import LabelledTexts
+
+LEAST_OF_A_CLASS = 2
+"""Training texts of every class: one to fit on and one to choose on."""
+
+
+def divide(labels: Sequence[str], share: float, *, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
+    """Two sets of rows, (N - M,) and (M,) in rising order: of every class that share, at least one text, is in the
+    second, and at least one in the first.
+
+    Args:
+        labels: N names of classes, each at least twice.
+        share: of each class, between 0 and 1.
+        rng: the only source of randomness.
+    """
+    second = np.zeros(len(labels), dtype=bool)
+    for members in _members(labels):
+        assert len(members) >= LEAST_OF_A_CLASS
+        number = min(max(round(share * len(members)), 1), len(members) - 1)
+        second[rng.permutation(members)[:number]] = True
+    return np.flatnonzero(~second), np.flatnonzero(second)
+
+
+def draw(labels: Sequence[str], number: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """So many rows in rising order, the classes in the shares that they have in the whole (all rows, if there are
+    not more): the largest remainders are rounded up.
+
+    Args:
+        labels: N names of classes.
+        rng: the only source of randomness.
+    """
+    if number >= len(labels):
+        return np.arange(len(labels))
+    members = _members(labels)
+    ideal = np.array([len(rows) for rows in members]) * number / len(labels)
+    quotas = np.floor(ideal).astype(int)
+    quotas[np.argsort(quotas - ideal, kind="stable")[: number - quotas.sum()]] += 1
+    drawn = [rng.permutation(rows)[:quota] for rows, quota in zip(members, quotas, strict=True)]
+    return np.sort(np.concatenate(drawn))
+
+
+def check_classes(train: LabelledTexts, test: LabelledTexts) -> None:
+    """See to it that a classifier can be fitted and tested.
+
+    Raises:
+        ProbeError: one class only, a class with fewer training texts than LEAST_OF_A_CLASS, or a class of the test
+            texts that the training texts lack.
+    """
+    counts = Counter(train.labels)
+    if len(counts) < 2:
+        raise ProbeError(
+            f"{train.file}: all its {len(train)} texts are of the class {train.labels[0]!r}, expected two classes or"
+            " more. Add texts of another class."
+        )
+    rare = [name for name, count in counts.items() if count < LEAST_OF_A_CLASS]
+    if rare:
+        raise ProbeError(
+            f"{train.file}: {_named(rare)} has {counts[rare[0]]} training text, expected {LEAST_OF_A_CLASS} or more:"
+            " one to fit the classifier on and one to choose its regularisation on. Add texts or take the class out."
+        )
+    unknown = [name for name in test.classes if name not in counts]
+    if unknown:
+        raise ProbeError(
+            f"{test.file}: {_named(unknown)} is in no training text of {train.file}, so it could never be found."
+            f" Expected the classes {', '.join(map(repr, sorted(counts)))}. Give two parts of one set."
+        )
+
+
+def _members(labels: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Rows of each class, the classes sorted by name."""
+    array = np.array(labels)
+    return [np.flatnonzero(array == name) for name in sorted(set(labels))]
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return f"the class {names[0]!r}{more}"
