@@ -1,23 +1,27 @@
 """python -m probes NAME MODEL... [options]: run a probe. python -m probes report RUN...: one page of what was found."""
 
-import argparse
 import difflib
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from probes import PROBES, ProbeError
-from probes.command import conduct
+from probes.command import Parser, conduct
 from probes.report import write_page
-from probes.terminal import print_results
+from probes.terminal import plain, print_results
 
-USER_ERROR = 2
-"""Exit status for a mistake of the user's."""
+USER_ERROR, INTERRUPTED = 2, 130
+"""Exit statuses: a mistake of the user's, and Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 2 a mistake of the user's (one message on standard error)."""
+    """Run one command; returns the exit status: 0 done, 2 a mistake of the user's (one message on standard error),
+    130 after Ctrl-C."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to fail
     try:
         if not words or words[0] in ("-h", "--help"):
             print(_listing())
@@ -25,9 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _report(words[1:])
         else:
             _probe(words[0], words[1:])
+        sys.stdout.flush()
     except ProbeError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error)), file=sys.stderr)
         return USER_ERROR
+    except BrokenPipeError:  # a reader that has seen enough; what was found is written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
@@ -57,7 +67,7 @@ def _probe(name: str, arguments: list[str]) -> None:
 
 
 def _report(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m probes report", allow_abbrev=False)
+    parser = Parser(prog="python -m probes report", allow_abbrev=False)
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN|DIR", help="a run, or a folder of results")
     parser.add_argument("--out", type=Path, metavar="FILE", help="[report.html in the only folder given, else here]")
     print(f"Report: {write_page(**vars(parser.parse_args(arguments)))}")

@@ -2,9 +2,11 @@
 
 import platform
 import shlex
+import tempfile
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +20,7 @@ from probes.probe_error import ProbeError
 from probes.results import Results, write_results
 
 
-class _Parser(ArgumentParser):
+class Parser(ArgumentParser):
     """Says what is wrong as a ProbeError."""
 
     def error(self, message: str) -> NoReturn:
@@ -36,7 +38,7 @@ class Done:
 
 def parser_of(name: str, probe: Probe) -> ArgumentParser:
     """The options of `python -m probes NAME`."""
-    parser = _Parser(prog=f"python -m probes {name}", description=probe.summary, allow_abbrev=False)
+    parser = Parser(prog=f"python -m probes {name}", description=probe.summary, allow_abbrev=False)
     parser.add_argument(
         "models", nargs=probe.num_models, metavar="MODEL",
         help="a transformers folder, a run, a checkpoint, a hub id, or a file of word vectors",
@@ -49,7 +51,7 @@ def parser_of(name: str, probe: Probe) -> ArgumentParser:
         metavar="all|N,N",
         help="0 is the embedding layer's output [all; lists and heatmaps: the last]",
     )
-    common.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn [0]")
+    common.add_argument("--seed", type=_seed, default=0, metavar="N", help="of all that is drawn [0]")
     common.add_argument("--pieces", choices=get_args(Pieces), default="mean", help="of a word: its vector [mean]")
     common.add_argument(
         "--precision", choices=get_args(Precision), default="auto",
@@ -70,15 +72,16 @@ def conduct(name: str, probe: Probe, arguments: Sequence[str]) -> Done:
     options = vars(parser_of(name, probe).parse_args(arguments))
     inquiry = _inquiry(options)
     began = time.monotonic()
-    found = probe.examine(inquiry, **options)
-    results = found.model_copy(
-        update={
-            "command": shlex.join(["python", "-m", "probes", name, *arguments]),
-            "seconds": round(time.monotonic() - began, 3),
-            "versions": versions(),
-        }
-    )
-    return Done(results, write_results(results, inquiry.out))
+    with _folder(inquiry.out):
+        found = probe.examine(inquiry, **options)
+        results = found.model_copy(
+            update={
+                "command": shlex.join(["python", "-m", "probes", name, *arguments]),
+                "seconds": round(time.monotonic() - began, 3),
+                "versions": versions(),
+            }
+        )
+        return Done(results, write_results(results, inquiry.out))
 
 
 def versions() -> dict[str, str]:
@@ -98,7 +101,7 @@ def _inquiry(options: dict[str, object]) -> Inquiry:
     models = models_of(common.models, pieces=common.pieces, precision=common.precision)
     return Inquiry(
         models,
-        _make_folder(common.out or default_out(models)),
+        common.out or default_out(models),
         layers=common.layers or None,
         names_layers=common.layers is not None,
         seed=common.seed,
@@ -109,15 +112,34 @@ def _inquiry(options: dict[str, object]) -> Inquiry:
 _COMMON = ("models", "out", "layers", "seed", "pieces", "precision", "no_pictures")
 
 
-def _make_folder(out: Path) -> Path:
-    """The folder for results, made if need be, before any time is spent on them."""
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """The folder for results, made and tried before any time is spent on them; gone again if nothing came into it.
+
+    Raises:
+        ProbeError: it cannot be written to, now or later.
+    """
+    is_new = not out.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=out):
+                pass
+            yield
+        finally:
+            if is_new and out.is_dir() and not any(out.iterdir()):
+                out.rmdir()
     except OSError as error:
         raise ProbeError(
-            f"--out {out}: cannot make that folder ({error.strerror}). Expected one that can be written. Name another."
+            f"--out {out}: cannot write there ({error.strerror or error}). Expected a folder that can be written, with"
+            " room for the results. Make room, or name another."
         ) from error
-    return out
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise ArgumentTypeError(f"got {text!r}, expected a whole number from 0 to {2**32 - 1}")
+    return int(text)
 
 
 def _layers(text: str) -> tuple[int, ...]:

@@ -118,6 +118,7 @@ class Embedder:
             means_KBWD = [(weights_BWT @ hidden_BTD.float()).cpu().numpy() for hidden_BTD in hidden_KBTD]
             for row, index in enumerate(batch):
                 found[index] = np.stack([mean_BWD[row, : len(pieces[index])] for mean_BWD in means_KBWD])
+                self._check_finite(found[index], chosen)
         return found
 
     def embed_texts(
@@ -137,6 +138,7 @@ class Embedder:
             weights_B1T = _piece_weights(every, hidden_KBTD[0].shape[1]).to(self.device)
             for k, hidden_BTD in enumerate(hidden_KBTD):
                 pooled_KND[k, batch] = (weights_B1T @ hidden_BTD.float())[:, 0].cpu().numpy()
+        self._check_finite(pooled_KND, chosen)
         return pooled_KND, sum(one.is_cut for one in encoded)
 
     def static(self, sentences: Sequence[str], spans: Sequence[Span]) -> Vectors:
@@ -167,7 +169,17 @@ class Embedder:
     def input_embeddings(self) -> Vectors:
         """The table of input embeddings, (vocabulary, embedding size) float32."""
         table: Vectors = self.model.get_input_embeddings().weight.detach().float().cpu().numpy()
+        self._check_finite(table[None], [0])
         return table
+
+    def _check_finite(self, vectors_K: Vectors, layers: Sequence[int]) -> None:
+        """Raise if some layer of (K, ...) vectors holds what is no number."""
+        for layer, vectors in zip(layers, vectors_K, strict=True):
+            if not np.isfinite(vectors).all():
+                raise ProbeError(
+                    f"{self.name}: layer {layer} holds numbers that are not finite, expected none. Its weights are"
+                    " damaged or overflow: name a checkpoint from before, or try --precision float32."
+                )
 
     def checked_layers(self, layers: Sequence[int] | None) -> list[int]:
         """The layers asked for, or all of them.

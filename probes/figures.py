@@ -4,6 +4,7 @@ Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart 
 has a marker or a dash of its own as well. Text is shown as it stands, so a `$` in a sentence is no formula.
 """
 
+import io
 import math
 import textwrap
 from collections import Counter
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.labels import place_labels, quiet_glyphs
+from probes.results import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -394,5 +396,10 @@ def _save(figure: "Figure", target: Path | IO[bytes]) -> None:
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)
+    drawn = io.BytesIO()
     with quiet_glyphs():
-        figure.savefig(target, format="png", dpi=DOTS_PER_INCH, facecolor="white")
+        figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, facecolor="white")
+    if isinstance(target, Path):
+        write_bytes(target, drawn.getvalue())
+    else:
+        target.write(drawn.getvalue())

@@ -184,10 +184,15 @@ def read_results(path: Path) -> Results:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, and make its folder. What was there before stays until the new one is there."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same of any content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,15 @@ GAP = 2
 
 def print_results(results: Results, path: Path) -> None:
     """Print what was found on standard output, and where it stands."""
-    print(show_results(results, path))
+    print(plain(show_results(results, path)))
+
+
+def plain(text: str) -> str:
+    """The text without what a terminal would take for orders: texts and names may be a stranger's."""
+    return "".join(
+        letter if letter in "\n\t" or unicodedata.category(letter) != "Cc" else "\N{REPLACEMENT CHARACTER}"
+        for letter in text
+    )
 
 
 def show_results(results: Results, path: Path) -> str:

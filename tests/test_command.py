@@ -73,6 +73,33 @@ def test_arguments_that_are_none_are_refused(wrong: list[str]) -> None:
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     before = len(asked)
-    with pytest.raises(ProbeError, match=r"cannot make that folder.*Name another"):
+    with pytest.raises(ProbeError, match=r"cannot write there.*name another"):
         conduct("trial", TRIAL, ["a", "--out", str(tmp_path / "file" / "x")])
     assert len(asked) == before
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32), "1.5", "x"])
+def test_a_seed_that_some_library_would_refuse_is_refused_at_once(seed: str) -> None:
+    with pytest.raises(ProbeError, match=f"got '{seed}', expected a whole number from 0 to 4294967295"):
+        parser_of("trial", TRIAL).parse_args(["model", "--seed", seed])
+
+
+def test_a_disk_that_fills_up_is_said_and_leaves_no_empty_folder(tmp_path: Path) -> None:
+    def full(inquiry: Inquiry, **options: object):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ProbeError, match=r"cannot write there \(No space left on device\).*Make room"):
+        conduct("trial", Probe("fills it", _arguments, full), ["a", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_probe_that_is_refused_leaves_what_was_there(tmp_path: Path) -> None:
+    def wrong(inquiry: Inquiry, **options: object):
+        raise ProbeError("no")
+
+    out = tmp_path / "out"
+    conduct("trial", TRIAL, ["a", "--out", str(out)])
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(ProbeError, match="no"):
+        conduct("trial", Probe("is refused", _arguments, wrong), ["a", "--out", str(out)])
+    assert {path: path.read_bytes() for path in out.iterdir()} == before

@@ -235,3 +235,13 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path: Path) -> 
     tokenizer.save_pretrained(folder)
     with pytest.raises(ProbeError, match=re.escape("but the model has 120 embeddings (0 to 119)")):
         Embedder.from_folder(folder).embed(["the bank extra59"], [(4, 8)])
+
+
+def test_vectors_that_are_no_numbers_are_refused_with_model_and_layer(bert: Path) -> None:
+    embedder = Embedder.from_folder(bert)
+    with torch.no_grad():
+        embedder.model.encoder.layer[1].output.dense.bias.fill_(float("nan"))
+    for ask in (lambda: embedder.embed(["the bank"], [(4, 8)]), lambda: embedder.embed_texts(["the bank"])):
+        with pytest.raises(ProbeError, match=r"layer 2 holds numbers that are not finite.*Its weights are damaged"):
+            ask()
+    assert embedder.embed(["the bank"], [(4, 8)], layers=[0, 1]).shape[:2] == (2, 1)

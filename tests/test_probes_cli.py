@@ -79,7 +79,7 @@ MISTAKES = {
     "no run": (["report", "./none"], ["none is not a folder", "Expected a run", "Check the path"]),
     "a file as --out": (
         ["senses", "MODEL", "--out", "FILE/x"],
-        ["cannot make that folder", "Expected", "Name another"],
+        ["cannot write there", "Expected", "name another"],
     ),
 }
 
@@ -103,3 +103,25 @@ def test_a_mistake_is_status_2_and_one_message(
 def test_options_that_cannot_be_read_are_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert "python -m probes senses --help lists" in capsys.readouterr().err
+
+
+def test_control_characters_of_texts_and_names_give_a_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["senses", "./no\x1b[31m\x07such"]) == 2
+    assert not {"\x1b", "\x07"} & set(capsys.readouterr().err)
+
+
+def test_a_reader_that_has_seen_enough_is_no_mistake() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m probes | true; echo ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_ctrl_c_is_status_130_and_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("probes.__main__.conduct", interrupted)
+    assert main(["senses", "model"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
