@@ -6,6 +6,7 @@ from pathlib import Path
 
 from probes.embedders import Embedder, Pieces
 from probes.networks import Precision
+from probes.names import TAKEN
 from probes.results import ModelCard
 from probes.source import Source
 from probes.word_vectors import WordVectors, is_word_vectors
@@ -61,7 +62,7 @@ def models_of(paths: Sequence[str], *, pieces: Pieces = "mean", precision: Preci
     for path in paths:
         folder = model_folder(path)
         name, number = _name(folder), 1
-        while (candidate := name if number == 1 else f"{name}-{number}") in [model.name for model in models]:
+        while (candidate := name if number == 1 else f"{name}-{number}") in (*TAKEN, *(model.name for model in models)):
             number += 1
         # As the user wrote it where nothing is inside: './x' cannot be a hub id, x can.
         meant = path if folder == Path(path) else str(folder)

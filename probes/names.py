@@ -13,6 +13,12 @@ STATIC = "static vector"
 CONTEXT, TFIDF = "context, static vectors", "context, TF-IDF"
 """What stands around the word, the word itself left out."""
 
+TAKEN = frozenset(
+    (RANDOM, STATIC, CONTEXT, TFIDF, "TF-IDF", "bag of words", "majority", "majority sense", "majority label")
+    + ("majority class", "chance", "fewer words", "fewer tokens", "commonest label of the word")
+)
+"""Names of baselines, which no model of a call may have."""
+
 
 def baseline_of(kind: str, model: str, models: Sequence[object]) -> str:
     """What a model's own baseline is called: by its kind, and with the model where the call has several."""

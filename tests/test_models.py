@@ -33,6 +33,11 @@ def test_models_have_short_names_that_differ(run: Path, tmp_path: Path) -> None:
     assert [model.name for model in models_of(paths)] == ["mine", "mine@10", "mine-2", "plain", "bert-base-uncased"]
 
 
+def test_no_model_has_the_name_of_a_baseline(tmp_path: Path) -> None:
+    paths = [str(tmp_path / "random weights"), str(tmp_path / "chance")]
+    assert [model.name for model in models_of(paths)] == ["random weights-2", "chance-2"]
+
+
 def test_results_go_beside_the_model_of_a_run_and_never_into_a_checkpoint(run: Path, tmp_path: Path) -> None:
     checkpoint = run / "checkpoints" / "step-00000010"
     assert default_out(models_of([str(run)])) == default_out(models_of([str(run / "model")])) == run / "probes"
