@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probes.embedders import Embedder, Pieces
-from probes.networks import Precision
 from probes.names import TAKEN
+from probes.networks import Precision
 from probes.results import ModelCard
 from probes.source import Source
 from probes.word_vectors import WordVectors, is_word_vectors

@@ -14,8 +14,10 @@ CONTEXT, TFIDF = "context, static vectors", "context, TF-IDF"
 """What stands around the word, the word itself left out."""
 
 TAKEN = frozenset(
-    (RANDOM, STATIC, CONTEXT, TFIDF, "TF-IDF", "bag of words", "majority", "majority sense", "majority label")
-    + ("majority class", "chance", "fewer words", "fewer tokens", "commonest label of the word")
+    {
+        *(RANDOM, STATIC, CONTEXT, TFIDF, "TF-IDF", "bag of words", "majority", "majority sense", "majority label"),
+        *("majority class", "chance", "fewer words", "fewer tokens", "commonest label of the word"),
+    }
 )
 """Names of baselines, which no model of a call may have."""
 
