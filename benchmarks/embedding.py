@@ -20,7 +20,8 @@ from benchmarks.turns import spread_table
 from probes.embedders import Embedder
 from probes.models import model_folder
 from probes.source import Span, Vectors
-from probes.speed import BUILT_IN, take_turns
+from probes.speed import take_turns
+from probes.usages import BUILT_IN
 
 
 def main() -> None:

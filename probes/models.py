@@ -9,7 +9,7 @@ from probes.names import TAKEN
 from probes.networks import Precision
 from probes.results import ModelCard
 from probes.source import Source
-from probes.word_vectors import WordVectors, is_word_vectors
+from probes.vectors.word_vectors import WordVectors, is_word_vectors
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ Pooling = Literal["mean", "first"]
 
 
 class Source(Protocol):
-    """An encoder (probes.embedders) or a table of word vectors (probes.word_vectors), which is a single layer, 0."""
+    """An encoder (probes.embedders) or a table of word vectors (probes.vectors), which is a single layer, 0."""
 
     name: str
     """How messages call it."""

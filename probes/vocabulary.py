@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from probes.embedders import Embedder
 from probes.probe_error import ProbeError
 from probes.source import Source, Vectors
-from probes.word_vectors import WordVectors
+from probes.vectors.word_vectors import WordVectors
 
 UNUSED = re.compile(r"[\[<]unused_?\d+[\]>]", re.IGNORECASE)
 ROWS_AT_ONCE = 8192

@@ -18,7 +18,7 @@ from probes.reading.spans import words_of
 from probes.results import Results
 from probes.unit_vectors import unit
 from probes.usages import BUILT_IN
-from probes.word_vectors import WordVectors
+from probes.vectors.word_vectors import WordVectors
 from tests.probe_models import save_model
 
 

@@ -18,7 +18,7 @@ from probes.static.encoder_words import word_table
 from probes.static.neighbours import neighbours
 from probes.static.pair_intervals import mean_over_pairs
 from probes.static.similarity import cosines, interval, read_similarities, resampled_spearman, spearman
-from probes.word_vectors import WordVectors
+from probes.vectors.word_vectors import WordVectors
 from tests.probe_models import save_model
 
 KINGS = {

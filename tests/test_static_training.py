@@ -13,7 +13,7 @@ from probes.static.cooccurrences import count_cooccurrences, learn_svd, ppmi
 from probes.static.corpus_text import read_corpus
 from probes.static.labels import LabelledWords, learn_from_labels, words_of
 from probes.static.training import Training, learn
-from probes.word_vectors import WordVectors
+from probes.vectors.word_vectors import WordVectors
 
 
 def _write(path: Path, text: str) -> str:

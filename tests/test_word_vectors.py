@@ -17,8 +17,8 @@ from gensim.models.fasttext import load_facebook_vectors, save_facebook_model
 
 from probes.models import models_of
 from probes.probe_error import ProbeError
-from probes.vector_files import is_word_vectors, write_word2vec
-from probes.word_vectors import Coverage, WordVectors
+from probes.vectors.files import is_word_vectors, write_word2vec
+from probes.vectors.word_vectors import Coverage, WordVectors
 
 WORDS = ["the", "bank", "river", "naïve", "Bank"]
 TABLE = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)

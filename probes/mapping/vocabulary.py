@@ -19,8 +19,8 @@ from probes.random_pairs import random_pairs
 from probes.results import Cell, Measure, Point, Results, Score, Table
 from probes.source import Source, Vectors
 from probes.unit_vectors import unit
+from probes.vectors.word_vectors import WordVectors
 from probes.vocabulary import rows_of, table_of, usable_rows
-from probes.word_vectors import WordVectors
 
 NUM_WORDS = 30
 """Of the nearest, and of the farthest."""

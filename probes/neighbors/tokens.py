@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from probes.embedders import Embedder
 from probes.source import Source, Vectors
+from probes.vectors.word_vectors import WordVectors
 from probes.vocabulary import rows_of, table_of, usable_rows
-from probes.word_vectors import WordVectors
 
 
 @dataclass(frozen=True)

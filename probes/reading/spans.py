@@ -4,7 +4,7 @@ import re
 
 from probes.probe_error import ProbeError
 from probes.source import Span
-from probes.word_vectors import WORD
+from probes.vectors.word_vectors import WORD
 
 _TOKEN = re.compile(r"\S+")
 

@@ -45,7 +45,7 @@ from probes.senses.scoring import (
 )
 from probes.senses.shots import NUM_DRAWS
 from probes.source import Source, Vectors
-from probes.word_vectors import WordVectors
+from probes.vectors.word_vectors import WordVectors
 
 
 @dataclass

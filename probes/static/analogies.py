@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from probes.probe_error import ProbeError
 from probes.reading.lines import read_text, split_lines
-from probes.word_vectors import WordVectors, fold
+from probes.vectors.word_vectors import WordVectors, fold
 
 PART = 1 << 25
 """Cosines held at once."""

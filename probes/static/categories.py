@@ -14,7 +14,7 @@ from probes.random_pairs import random_pairs
 from probes.static.analogies import Candidates, read_lines
 from probes.static.pair_intervals import mean_over_pairs, resampled_means
 from probes.static.similarity import interval
-from probes.word_vectors import fold
+from probes.vectors.word_vectors import fold
 
 BUILT_IN = {
     "animals": "dog cat horse cow sheep lion bear wolf",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.probe_error import ProbeError
-from probes.word_vectors import WORD, fold
+from probes.vectors.word_vectors import WORD, fold
 from tokenization.corpus import Corpus, CorpusError, Problems, Source, read_documents, resolve_sources
 
 LONGEST_LINE = 1000

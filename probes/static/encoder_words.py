@@ -16,7 +16,7 @@ from probes.embedders import Embedder
 from probes.loading import quiet_transformers
 from probes.probe_error import ProbeError
 from probes.source import Source, Vectors
-from probes.word_vectors import WORD, WordVectors
+from probes.vectors.word_vectors import WORD, WordVectors
 
 
 @dataclass(frozen=True)

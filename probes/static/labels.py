@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from probes.probe_error import ProbeError
 from probes.reading.labelled_texts import LabelledTexts
 from probes.source import Vectors
-from probes.word_vectors import WORD, fold
+from probes.vectors.word_vectors import WORD, fold
 
 BATCH_SIZE = 64
 LEARNING_RATE = 0.01

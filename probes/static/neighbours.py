@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from probes.static.analogies import Candidates
-from probes.word_vectors import WordVectors, fold
+from probes.vectors.word_vectors import WordVectors, fold
 
 
 class Neighbours(NamedTuple):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from probes.static.corpus_text import CorpusText, word_frequencies
-from probes.subwords import CharacterNgrams
-from probes.word_vectors import WordVectors
+from probes.vectors.subwords import CharacterNgrams
+from probes.vectors.word_vectors import WordVectors
 
 NEGATIVE = 5
 NUM_BUCKETS = 200_000

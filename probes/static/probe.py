@@ -16,7 +16,7 @@ from probes.numbers import whole_from_1
 from probes.probe import Inquiry, Probe
 from probes.probe_error import ProbeError
 from probes.results import ModelCard, Results
-from probes.word_vectors import WordVectors
+from probes.vectors.word_vectors import WordVectors
 
 if TYPE_CHECKING:
     from probes.static.subject import Asked

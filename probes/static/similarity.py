@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from probes.intervals import NUM_RESAMPLES, Array, percentiles
 from probes.probe_error import ProbeError
 from probes.static.analogies import read_lines
-from probes.word_vectors import WordVectors
+from probes.vectors.word_vectors import WordVectors
 
 FEWEST_PAIRS = 3
 PART = 200

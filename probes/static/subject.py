@@ -9,7 +9,7 @@ from probes.static.analogies import Answers, Candidates, Question, answer
 from probes.static.categories import Category, Heatmap, heatmap, random_cosines
 from probes.static.neighbours import Neighbours, neighbours
 from probes.static.similarity import Similarities, cosines
-from probes.word_vectors import WordVectors
+from probes.vectors.word_vectors import WordVectors
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from probes.static.cooccurrences import learn_svd
 from probes.static.corpus_text import CorpusText, read_corpus
 from probes.static.labels import learn_from_labels, words_of
 from probes.static.predictions import learn_by_prediction
-from probes.word_vectors import WordVectors
+from probes.vectors.word_vectors import WordVectors
 
 FROM_TEXT = ("svd", "cbow", "skipgram", "fasttext")
 METHODS = (*FROM_TEXT, "labels")

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from probes.source import Vectors
-from probes.subwords import CharacterNgrams, Subwords
+from probes.vectors.subwords import CharacterNgrams, Subwords
 
 LONGEST_WORD = 1 << 16
 """Bytes; what is longer is no word, but something else read as one."""

@@ -3,7 +3,7 @@ with a single layer, 0.
 
 A word is looked up as it is written; else in lower case with a straight apostrophe; else, where the table came with the
 vectors of parts of words (FastText's character n-grams), its vector is made of its parts. A word with none of these is
-unknown. Which files are read: probes.vector_files.
+unknown. Which files are read: probes.vectors.files.
 """
 
 # N sentences, W words of a sentence, V words of the table, D dimensions
@@ -17,8 +17,8 @@ import numpy as np
 
 from probes.probe_error import ProbeError
 from probes.source import Pooling, Span, Vectors
-from probes.subwords import Subwords
-from probes.vector_files import is_word_vectors, read_vector_file, write_word2vec
+from probes.vectors.files import is_word_vectors, read_vector_file, write_word2vec
+from probes.vectors.subwords import Subwords
 
 __all__ = ["WORD", "Coverage", "WordVectors", "fold", "is_word_vectors"]
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from probes.probe_error import ProbeError
 from probes.source import Vectors
-from probes.subwords import Subwords
-from probes.vector_binaries import Damage, read_binary
+from probes.vectors.binaries import Damage, read_binary
+from probes.vectors.subwords import Subwords
 
 PICKLES = (".model", ".kv", ".pkl", ".pickle", ".wordvectors")
 REFUSED = (*PICKLES, ".ftz", ".zip")
