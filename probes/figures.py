@@ -1,7 +1,8 @@
 """Plots that any probe can use, drawn without a display and without touching matplotlib's global state.
 
-Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart by colour-blind readers; every series
-has a marker or a dash of its own as well. Text is shown as it stands, so a `$` in a sentence is no formula.
+Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart by colour-blind readers (the yellow
+darker, to be seen on white); every series has a marker or a dash of its own as well. Text is shown as it stands, so a
+`$` in a sentence is no formula.
 """
 
 import math
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 150
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8F8700")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#595959"
 DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (1, 3)), (0, (6, 2, 1, 2)))
@@ -158,14 +159,14 @@ def draw_heatmaps(
         spread = max(high - low, 1e-6)
         image = plot.imshow(matrix, cmap="cividis", vmin=low, vmax=low + spread, interpolation="nearest")
         # Cosines of random weights differ in the fourth digit only, so the spread decides how many are told.
-        decimals = max(1, 1 - math.floor(math.log10(spread)))
+        decimals = max(2, 1 - math.floor(math.log10(spread)))
         figure.colorbar(image, ax=plot, fraction=0.046, pad=0.02, format=f"%.{decimals}f", extend="both")
         plot.set_title(wrap(name, side), pad=22)
         plot.set_xticks([])
         plot.set_yticks(range(n), [shorten(label, LABEL_CHARACTERS + 4) for label in labels], fontsize=8)
         plot.tick_params(length=0)
         if n <= MOST_HEATMAP_NUMBERS:
-            _write_numbers(plot, matrix, low, low + spread, f"z.{max(2, decimals)}f")
+            _write_numbers(plot, matrix, low, low + spread, f"z.{decimals}f")
         begin = 0
         for group, size in runs:
             if begin:
