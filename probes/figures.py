@@ -1,8 +1,7 @@
 """Plots that any probe can use, drawn without a display and without touching matplotlib's global state.
 
 Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart by colour-blind readers (the yellow
-darker, to be seen on white); every series has a marker or a dash of its own as well. Text is shown as it stands, so a
-`$` in a sentence is no formula.
+darker, to be seen on white); every series has a marker or a dash of its own as well. A `$` in a text is no formula.
 """
 
 import math
@@ -27,7 +26,7 @@ DOTS_PER_INCH = 150
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8F8700")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#595959"
-DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (1, 3)), (0, (6, 2, 1, 2)))
+DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (1, 3)), (0, (6, 2, 1, 2)), (0, (12, 3)), (0, (6, 2, 1, 2, 1, 2)))
 
 LABEL_CHARACTERS = 46
 ROW_INCHES = 0.14
@@ -110,25 +109,27 @@ def draw_curves(
     from matplotlib.ticker import MaxNLocator
 
     entries = len(curves) + len(levels)
-    figure, axes = _new(7.2, 3.6 + 0.11 * entries)
+    names = [*(curve.label for curve in curves), *(level.label for level in levels)]
+    # Half the width holds 44 characters; the end of a longer one, often its figure, would be cut off.
+    columns, most = (2, 44) if all(len(name) <= 44 for name in names) else (1, 96)
+    figure, axes = _new(7.2, 3.6 + 0.22 / columns * entries)
     plot = axes[0]
     for index, curve in enumerate(curves):
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)] if curve.markers else ""
         plot.plot(
-            curve.x, curve.y, color=colour, marker=marker, markersize=5, linewidth=1.8, label=shorten(curve.label, 44)
+            curve.x, curve.y, color=colour, marker=marker, markersize=5, linewidth=1.8, label=shorten(curve.label, most)
         )
         if curve.low is not None and curve.high is not None:
             plot.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
     for index, level in enumerate(levels):
-        plot.axhline(
-            level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], linewidth=1.4, label=shorten(level.label, 44)
-        )
+        dash = DASHES[index % len(DASHES)]
+        plot.axhline(level.y, color=GREY, linestyle=dash, linewidth=1.4, label=shorten(level.label, most))
     plot.set(title=wrap(title, 6.0), xlabel=x_label, ylabel=y_label)
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=whole_x))
     plot.grid(axis="y", color="#dddddd", linewidth=0.7)
     plot.spines[["top", "right"]].set_visible(False)
     if entries > 1:
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+        figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9, handlelength=3.4)
     _save(figure, target)
 
 
