@@ -122,8 +122,7 @@ def draw_curves(
         if curve.low is not None and curve.high is not None:
             plot.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
     for index, level in enumerate(levels):
-        dash = DASHES[index % len(DASHES)]
-        plot.axhline(level.y, color=GREY, linestyle=dash, linewidth=1.4, label=shorten(level.label, most))
+        plot.axhline(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], label=shorten(level.label, most))
     plot.set(title=wrap(title, 6.0), xlabel=x_label, ylabel=y_label)
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=whole_x))
     plot.grid(axis="y", color="#dddddd", linewidth=0.7)
