@@ -1,7 +1,7 @@
 """Plots that any probe can use, drawn without a display and without touching matplotlib's global state.
 
-Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart by colour-blind readers; every series
-has a marker or a dash of its own as well. Text is shown as it stands, so a `$` in a sentence is no formula.
+Colours are those of Okabe & Ito (https://jfly.uni-koeln.de/color/), told apart by colour-blind readers (the yellow
+darker, to be seen on white); every series has a marker or a dash of its own as well. A `$` in a text is no formula.
 """
 
 import io
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 150
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8F8700")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#595959"
-DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (1, 3)), (0, (6, 2, 1, 2)))
+DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (1, 3)), (0, (6, 2, 1, 2)), (0, (12, 3)), (0, (6, 2, 1, 2, 1, 2)))
 
 LABEL_CHARACTERS = 46
 ROW_INCHES = 0.14
@@ -111,25 +111,26 @@ def draw_curves(
     from matplotlib.ticker import MaxNLocator
 
     entries = len(curves) + len(levels)
-    figure, axes = _new(7.2, 3.6 + 0.11 * entries)
+    names = [*(curve.label for curve in curves), *(level.label for level in levels)]
+    # Half the width holds 44 characters; the end of a longer one, often its figure, would be cut off.
+    columns, most = (2, 44) if all(len(name) <= 44 for name in names) else (1, 96)
+    figure, axes = _new(7.2, 3.6 + 0.22 / columns * entries)
     plot = axes[0]
     for index, curve in enumerate(curves):
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)] if curve.markers else ""
         plot.plot(
-            curve.x, curve.y, color=colour, marker=marker, markersize=5, linewidth=1.8, label=shorten(curve.label, 44)
+            curve.x, curve.y, color=colour, marker=marker, markersize=5, linewidth=1.8, label=shorten(curve.label, most)
         )
         if curve.low is not None and curve.high is not None:
             plot.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
     for index, level in enumerate(levels):
-        plot.axhline(
-            level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], linewidth=1.4, label=shorten(level.label, 44)
-        )
+        plot.axhline(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], label=shorten(level.label, most))
     plot.set(title=wrap(title, 6.0), xlabel=x_label, ylabel=y_label)
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=whole_x))
     plot.grid(axis="y", color="#dddddd", linewidth=0.7)
     plot.spines[["top", "right"]].set_visible(False)
     if entries > 1:
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+        figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9, handlelength=3.4)
     _save(figure, target)
 
 
@@ -160,14 +161,14 @@ def draw_heatmaps(
         spread = max(high - low, 1e-6)
         image = plot.imshow(matrix, cmap="cividis", vmin=low, vmax=low + spread, interpolation="nearest")
         # Cosines of random weights differ in the fourth digit only, so the spread decides how many are told.
-        decimals = max(1, 1 - math.floor(math.log10(spread)))
+        decimals = max(2, 1 - math.floor(math.log10(spread)))
         figure.colorbar(image, ax=plot, fraction=0.046, pad=0.02, format=f"%.{decimals}f", extend="both")
         plot.set_title(wrap(name, side), pad=22)
         plot.set_xticks([])
         plot.set_yticks(range(n), [shorten(label, LABEL_CHARACTERS + 4) for label in labels], fontsize=8)
         plot.tick_params(length=0)
         if n <= MOST_HEATMAP_NUMBERS:
-            _write_numbers(plot, matrix, low, low + spread, f"z.{max(2, decimals)}f")
+            _write_numbers(plot, matrix, low, low + spread, f"z.{decimals}f")
         begin = 0
         for group, size in runs:
             if begin:

@@ -78,12 +78,18 @@ def _table(labels: Sequence[str], columns: Sequence[tuple[str, list[str]]], labe
     from rich.table import Table
     from rich.text import Text
 
+    full = [at for at in range(len(labels)) if any(column[1][at] != "-" for column in columns)]
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=True)
     table.add_column("", width=label_columns, overflow="fold")
     for column in columns:
-        table.add_column(Text(column[0]), width=_width(column) - GAP, overflow="fold", vertical="top")
-    for index, label in enumerate(labels):
-        table.add_row(Text(label), *(Text(column[1][index]) for column in columns))
+        table.add_column(
+            Text(column[0].replace("n = ", "n\u00a0=\u00a0")),
+            width=_width(column) - GAP,
+            overflow="fold",
+            vertical="top",
+        )
+    for index in full:
+        table.add_row(Text(labels[index]), *(Text(column[1][index]) for column in columns))
     text = io.StringIO()
     Console(file=text, width=COLUMNS, color_system=None, force_terminal=False, legacy_windows=False).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip().split("\n"))

@@ -37,8 +37,12 @@ def layer_parts(results: Results) -> list[LayerPart]:
         of_all = [score for score in scores if is_alone or score.group is None]
         plain = [score for score in of_all if score.role != "difference"]
         has_layers = any(score.layer is not None for score in plain)
-        charts = _charts(results, key, measure, plain) if has_layers else []
-        sheets = [_by_layer(plain, measure, "All figures, by layer")] if has_layers else []
+        # A line of one point each is no curve: the table alone says it.
+        are_curves = len({(s.model, s.variant) for s in plain}) < len({(s.model, s.variant, s.layer) for s in plain})
+        charts = _charts(results, key, measure, plain) if has_layers and are_curves else []
+        caption = "All figures, by layer" if charts else f"{measure.title}, by layer"
+        is_news = bool(charts) or not {*map(_identity, plain)} <= {*map(_identity, results.headlines)}
+        sheets = [_by_layer(plain, measure, caption)] if has_layers and is_news else []
         differences = [score for score in of_all if score.role == "difference" and score.layer is not None]
         if differences:
             sheets.append(_by_layer(differences, measure, "Differences, the first minus the second, by layer"))

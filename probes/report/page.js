@@ -147,7 +147,7 @@
         text: [0, 0].map(() => escaped(label)), hovertemplate: "%{text}<extra></extra>",
       });
     });
-    place.replaceChildren(area, chartLegend(area, entries));
+    place.replaceChildren(area, ...(entries.length > 1 ? [chartLegend(area, entries)] : []));
     const axis = { gridcolor: css("--line"), linecolor: css("--line"), zeroline: false, automargin: true };
     const xaxis = { ...axis, title: { text: escaped(about.x), standoff: 8 }, showgrid: false, nticks: 8 };
     if (about.whole) Object.assign(xaxis, ends[1] - ends[0] <= 13 ? { dtick: 1 } : { tickformat: "d" });

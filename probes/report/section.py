@@ -111,7 +111,9 @@ def headline_sheets(summaries: Sequence[tuple[str, Results]]) -> list[Sheet]:
 def _missing(folder: Folder) -> list[str]:
     said = []
     if folder.metrics is None:
-        said.append("There is no metrics.jsonl here, so the page has no training curves.")
+        # Only of a run is it worth saying.
+        if folder.recipe is not None:
+            said.append("There is no metrics.jsonl here, so the page has no training curves.")
     elif unreadable := folder.metrics.unreadable:
         numbers = ", ".join(map(str, unreadable[:5])) + (" ..." if len(unreadable) > 5 else "")
         said.append(f"metrics.jsonl: {len(unreadable)} line(s) are no JSON object and left out: {numbers}.")

@@ -1,5 +1,6 @@
 """One table of the page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from probes.cells import number
@@ -39,7 +40,14 @@ def summary_sheet(summary: Summary, caption: str) -> Sheet | None:
 
 def table_sheet(table: Table, probe: str) -> Sheet:
     """A probe's own table: its first rows open, the rest folded, no more of it than a page can bear."""
-    rows = [[_text(cell) for cell in row] for row in table.rows]
+    are_small = [_are_small([row[at] for row in table.rows]) for at in range(len(table.columns))]
+    rows = [
+        [
+            f"{cell:.3f}" if small and isinstance(cell, float) else _text(cell)
+            for cell, small in zip(row, are_small, strict=True)
+        ]
+        for row in table.rows
+    ]
     title = table.title if not table.model or table.model in table.title else f"{table.title}: {table.model}"
     return Sheet(
         f"{title}. {table.caption}" if table.caption else title,
@@ -49,6 +57,12 @@ def table_sheet(table: Table, probe: str) -> Sheet:
         max(len(rows) - MOST_ROWS, 0),
         f"{probe}.{table.name}.csv",
     )
+
+
+def _are_small(cells: Sequence[Cell]) -> bool:
+    """Whether three decimals show a column's numbers: cosines and shares, of which none is lost as 0.000."""
+    numbers = [abs(cell) for cell in cells if isinstance(cell, float)]
+    return any(value != int(value) for value in numbers) and all(value == 0 or 5e-4 <= value <= 1 for value in numbers)
 
 
 def _text(cell: Cell) -> str:

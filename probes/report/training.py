@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from probes.report.chart import Chart, Line
+from probes.report.layers import file_name
 from probes.report.metrics import Metrics, term
 
 CURVES = (
@@ -62,7 +63,13 @@ def training_charts(metrics: Metrics, *, shown_elsewhere: Collection[str]) -> li
     charts = []
     for stem, title, axis, prefixes, suffix in CURVES:
         shown = dict.fromkeys(key for prefix in prefixes for key in metrics.keys(prefix, suffix))
-        charts.append(_chart(metrics, list(shown), f"report-{stem}.png", title, axis))
+        # A loss of 6 nats beside one of 0.5 would flatten both.
+        terms = list(dict.fromkeys(map(term, shown))) if stem == "loss" else []
+        if len(terms) < 2:
+            charts.append(_chart(metrics, list(shown), f"report-{stem}.png", title, axis))
+        for one in terms if len(terms) > 1 else []:
+            mine = [key for key in shown if term(key) == one]
+            charts.append(_chart(metrics, mine, f"report-{stem}-{file_name(one)}.png", f"{title}, {one}", axis))
     keys = metrics.keys("probe/")
     for probe in dict.fromkeys(key.split("/")[1] for key in keys):
         if probe not in shown_elsewhere:
@@ -74,8 +81,18 @@ def training_charts(metrics: Metrics, *, shown_elsewhere: Collection[str]) -> li
 
 def _chart(metrics: Metrics, keys: list[str], file: str, title: str, axis: str) -> Chart:
     curves = [curve for curve in map(metrics.curve, keys) if curve.x]
-    lines = [Line(curve.label, list(curve.x), list(curve.y), colour=index) for index, curve in enumerate(curves)]
+    lines = [Line(_name(curve.label), list(curve.x), list(curve.y), colour=index) for index, curve in enumerate(curves)]
     return Chart(file, title, "step", axis, lines)
+
+
+def _name(key: str) -> str:
+    """'eval/mlm_nats' -> 'held-out, mlm'; 'accuracy/mlm' -> 'training, mlm'; a probe's figures keep their key."""
+    if key.startswith("probe/"):
+        return key
+    place = "held-out" if key.startswith("eval/") else "training"
+    kind = next((kind for kind in ("auc", "precision", "recall") if f"{kind}/" in key), "")
+    is_alone = key in ("learning_rate", "replaced_ratio", "eval/replaced_ratio")
+    return ", ".join(part for part in (place, kind, "" if is_alone else term(key)) if part)
 
 
 def _short(count: float) -> str:
