@@ -223,3 +223,8 @@ def test_a_sentence_too_long_is_refused_by_its_line(tmp_path: Path, bert: Path) 
     pairs = write_pairs(tmp_path / "long.jsonl", [{"sentence_good": "so " * 40, "sentence_bad": "the bank"}])
     with pytest.raises(ProbeError, match=r"sentence_good of long\.jsonl, line 1 .*more than the 24 tokens"):
         conduct("minimal_pairs", PROBE, [str(bert), "--pairs", str(pairs), "--out", str(tmp_path)])
+
+
+def test_layers_are_refused(tmp_path: Path, bert: Path) -> None:
+    with pytest.raises(ProbeError, match=r"--layers 9: minimal_pairs asks the head.*Leave the option out"):
+        run(tmp_path, [bert], "--layers", "9")

@@ -57,8 +57,9 @@ def examine(inquiry: Inquiry, *, pairs: Path, scoring: Scoring, most: int | None
     """Accuracy of every model on minimal pairs, by paradigm and field, with differences and baselines.
 
     Raises:
-        ProbeError: as read_pairs and open_masked_lm; a sentence that a model cannot read whole.
+        ProbeError: as read_pairs and open_masked_lm; layers; a sentence that a model cannot read whole.
     """
+    inquiry.refuse_layers("minimal_pairs asks the head, which reads the last one")
     if most is not None and most < 1:
         raise ProbeError(f"--most {most}: expected a number of pairs from 1. Leave it out for all pairs.")
     paradigms = read_pairs(pairs, most=most)
