@@ -95,14 +95,18 @@ def examine(inquiry: Inquiry, *, sentences: list[str], file: Path | None, expect
     """The most probable tokens at each mask by every model, and the probability and rank of expected words.
 
     Raises:
-        ProbeError: no sentence, a sentence without [MASK], a model without a head of masked language modelling.
+        ProbeError: no sentence, a sentence without [MASK], an empty word, layers, a model without a head of masked
+            language modelling.
     """
     from probes.masked_lm import open_masked_lm
 
+    inquiry.refuse_layers("fill asks the head, which reads the last one")
+    if any(not word.strip() for word in expected):
+        raise ProbeError("--expect: got an empty word, expected one that may stand at [MASK]. Name it.")
     if top < 1:
         raise ProbeError(f"--top {top}: expected a number of tokens from 1.")
     lines = [*((sentence, ()) for sentence in sentences), *(_read(file) if file else ())]
-    blanks = _blanks(lines, tuple(expected))
+    blanks = _blanks(lines, tuple(word.strip() for word in expected))
     filled, cards = [], []
     for model in inquiry.models:
         lm = open_masked_lm(model)
@@ -202,7 +206,10 @@ def _blanks(lines: Sequence[tuple[str, tuple[str, ...]]], expected: tuple[str, .
 
 
 def _scores(filled: list[Filled], blanks: list[Blank], seed: int) -> tuple[list[Score], list[Score]]:
-    """Means over masks (of expected words: over words at masks), and the figures of each mask."""
+    """Means over masks (of expected words: over words at masks), and the figures of each mask.
+
+    There is no difference of a single value: it has no interval, and one mask decides nothing between two models.
+    """
     means, singles = [], []
     for one in filled:
         tops = [best[0][1] for best in one.top]
@@ -218,18 +225,19 @@ def _scores(filled: list[Filled], blanks: list[Blank], seed: int) -> tuple[list[
             singles.append(_single("rank", one.model, group, guess.rank))
     for first, second in combinations(filled, 2):
         a, b = ({(g.blank, g.word): g.probability for g in one.guesses} for one in (first, second))
-        if gaps := [a[key] - b[key] for key in a if key in b]:
+        gaps = [a[key] - b[key] for key in a if key in b]
+        if len(gaps) > 1:
             means.append(_mean("probability", f"{first.model} - {second.model}", gaps, seed, role="difference"))
     return means, singles
 
 
 def _mean(measure: str, model: str, values: Sequence[float], seed: int, *, role: Role = "model") -> Score:
-    """With a percentile bootstrap over the values; that of a share without any spread is Wilson's."""
+    """With a percentile bootstrap over the values, that of a share Wilson's; a single value has none."""
     from probes.minimal_pairs.accuracy import share
 
     found = np.asarray(values, float)
     low, high = found[0], found[0]
-    if measure == "is_first":
+    if len(found) > 1 and measure == "is_first":
         _, low, high, _ = share(found)
     elif len(found) > 1:
         drawn = np.random.default_rng(seed).integers(len(found), size=(NUM_RESAMPLES, len(found)))
@@ -282,6 +290,9 @@ def _answer(filled: list[Filled], blanks: list[Blank], headlines: list[Score]) -
     said = [
         f"{one.model} gives the {score.n} expected words a mean probability of {score.value:.4f} [{score.low:.4f},"
         f" {score.high:.4f}]."
+        if score.n > 1
+        else f"{one.model} gives {one.guesses[0].word!r} a probability of {score.value:.4f}; one word at one mask has no"
+        " interval."
         for one in filled
         for score in headlines
         if score.model == one.model and score.measure == "probability"
@@ -298,8 +309,9 @@ def _notes(filled: list[Filled]) -> list[str]:
         "Probabilities are over single tokens of a model's vocabulary, so those of models with different vocabularies"
         " are not of the same choice.",
         "Several masks of a sentence are asked one by one while all of them are masked.",
-        "Means are over the masks (or expected words) given, with a bootstrap over them; a figure of one mask is exact"
-        " and has no interval.",
+        "Means are over the masks (or expected words) given, with a bootstrap over them (of a share: Wilson's interval);"
+        " words at one mask count as independent, which they are not. A figure of one mask says nothing of others: it"
+        " has no interval, and models are not compared by it.",
     ]
     for one in filled:
         if one.in_pieces:

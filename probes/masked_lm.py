@@ -119,6 +119,9 @@ class MaskedLM:
 
         Returns:
             (Q,) float64, computed in float32.
+
+        Raises:
+            ProbeError: logits that are NaN, infinite or too far apart for float32.
         """
         found = np.empty(len(questions))
         for numbers, log_MV in self._passes(questions, batch_size):
@@ -127,7 +130,7 @@ class MaskedLM:
         return found
 
     def distributions(self, questions: Sequence[Question], *, batch_size: int | None = None) -> NDArray[np.float32]:
-        """The logarithms of the probabilities of all tokens, (Q, V) float32, in nats."""
+        """The logarithms of the probabilities of all tokens, (Q, V) float32, in nats; errors as log_probabilities."""
         found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(questions)
         for numbers, log_MV in self._passes(questions, batch_size):
             for number, log_V in zip(numbers, log_MV.cpu().numpy(), strict=True):
@@ -151,7 +154,17 @@ class MaskedLM:
             flat = [number for some in numbers for number in some]
             position_M = torch.tensor([questions[number].position for number in flat])
             with torch.inference_mode():
-                yield flat, self._logits(inputs, row_M, position_M).float().log_softmax(-1)
+                log_MV = self._logits(inputs, row_M, position_M).float().log_softmax(-1)
+            self._check_finite(log_MV)
+            yield flat, log_MV
+
+    def _check_finite(self, log_MV: "torch.Tensor") -> None:
+        if not log_MV.isfinite().all():
+            raise ProbeError(
+                f"{self.name}: got predictions that are no finite numbers, expected a probability for every token. Its"
+                " weights hold NaN or infinity, or overflow: name another model or checkpoint, or try --precision"
+                " float32."
+            )
 
     def _logits(
         self, inputs: dict[str, "torch.Tensor"], row_M: "torch.Tensor", position_M: "torch.Tensor"
@@ -177,9 +190,11 @@ class MaskedLM:
         """Whether the head may be run on single positions: tried on a short row, since any class may come."""
         import torch
 
-        model, ids, tried = self.network.model, [self.mask_id, 5, 6, 7, 8, 9], [1, 3]
+        model, tried = self.network.model, [1, 3]
         if model.base_model is model:
             return False
+        # Different tokens, as far as the vocabulary goes.
+        ids = [self.mask_id, *(one % model.config.vocab_size for one in range(5, 10))]
         row = {key: ids if key == "input_ids" else [0] * len(ids) for key in self.network.keys}
         inputs = self.network.padded([row])
         with torch.inference_mode():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from probes.models import Model
+from probes.probe_error import ProbeError
 from probes.results import Results
 
 
@@ -30,6 +31,17 @@ class Inquiry:
     """Of everything that is drawn: random weights, resamples, t-SNE, folds."""
     with_pictures: bool = True
     """False: figures and tables only, without PNGs, maps and files of vectors."""
+
+    def refuse_layers(self, why: str) -> None:
+        """See to it that no layers were named, for what has no layers to choose from: "static asks ...".
+
+        Raises:
+            ProbeError: some were; --layers all is none.
+        """
+        if self.layers is not None:
+            raise ProbeError(
+                f"--layers {','.join(map(str, self.layers))}: {why}. Expected no layers. Leave the option out."
+            )
 
 
 @dataclass(frozen=True)

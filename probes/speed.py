@@ -86,10 +86,11 @@ def examine(
         clock: gives seconds.
 
     Raises:
-        ProbeError: a file without sentences; fewer than LEAST_ROUNDS rounds.
+        ProbeError: layers; a file without sentences; fewer than LEAST_ROUNDS rounds.
     """
     import torch
 
+    inquiry.refuse_layers("speed times the way to the last one")
     if rounds < LEAST_ROUNDS or most < 1 or (batch_size is not None and batch_size < 1):
         raise ProbeError(
             f"--rounds {rounds} --most {most} --batch-size {batch_size}: expected at least {LEAST_ROUNDS} rounds, one"

@@ -86,3 +86,24 @@ def test_sentences_that_ask_nothing_are_refused(tmp_path: Path, bert: Path) -> N
         run(tmp_path, [bert], "--file", str(tmp_path / "nowhere"))
     with pytest.raises(ProbeError, match=r"has more than the 24 tokens"):
         run(tmp_path, [bert], "--sentence", "[MASK] " * 40)
+
+
+def test_one_mask_has_no_interval_and_decides_nothing_between_models(tmp_path: Path, bert: Path) -> None:
+    other = save_masked_lm(tmp_path / "other", seed=4)
+    asked = ["--sentence", "the [MASK] is here", "--expect", "bank"]
+    found = run(tmp_path, [bert, other], *asked)
+    assert {score.n for score in found.scores} == {1}
+    assert all(score.role != "difference" and score.low == score.value == score.high for score in found.scores)
+    assert found.answer[0].startswith("bert gives 'bank' a probability of 0.")
+    assert found.answer[0].endswith("one word at one mask has no interval.") and "[0." not in found.answer[0]
+    two = run(tmp_path, [bert, other], *asked, "--expect", "one")
+    assert [score.n for score in two.scores if score.role == "difference"] == [2]
+
+
+def test_an_empty_word_and_layers_are_refused(tmp_path: Path, bert: Path) -> None:
+    with pytest.raises(ProbeError, match=r"--expect: got an empty word, expected one.*Name it"):
+        run(tmp_path, [bert], "--sentence", "[MASK] so", "--expect", " ")
+    for layers in ("9", "1", "0,1"):
+        with pytest.raises(ProbeError, match=rf"--layers {layers}: fill asks the head.*Leave the option out"):
+            run(tmp_path, [bert], "--sentence", "[MASK] so", "--layers", layers)
+    assert run(tmp_path, [bert], "--sentence", "[MASK] so", "--layers", "all").headlines

@@ -249,6 +249,9 @@ MISTAKES = {
     "one class": (["--texts", "CLASS.csv"], ["got 1 classes", "expected at least 2", "Add"]),
     "a class of one text": (["--texts", "ALONE.csv"], ["the class 'y' has one text", "expected at least 2", "Add"]),
     "an unknown word": (["--vocabulary", "zebra"], ["no vector for 'zebra'", "expected", "Name another"]),
+    "a NUL": (["--file", "NUL"], ["NUL:2: holds a NUL", "Expected", "Check"]),
+    "a word with a NUL": (["--vocabulary", "a\0"], ["--vocabulary: got a NUL", "expected", "Name it"]),
+    "layers of no layer": (["--vocabulary", "a", "--layers", "9"], ["--layers 9: map asks input", "Expected no", "Leave"]),
     "no word": (["--vocabulary", " "], ["got an empty word", "expected", "Name it"]),
 }
 
@@ -261,6 +264,7 @@ def test_a_mistake_is_refused_with_what_was_expected(
     Path("EMPTY").write_text("")
     Path("EMPTY.csv").write_text("")
     Path("LATIN").write_bytes(b"a\xe9")
+    Path("NUL").write_bytes(b"a b\na\0b\n")
     write_texts(Path("T"), [("x", "a"), ("x", "b"), ("y", "c"), ("y", "d")])
     write_texts(Path("COLUMNS.csv"), [("x", "a")], "class,text")
     write_texts(Path("CELL.csv"), [("x", "a"), ("x", "")])

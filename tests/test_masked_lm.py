@@ -6,7 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, BertForMaskedLM, BertForPreTraining, ElectraForPreTraining
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    AutoModelForMaskedLM,
+    BertForMaskedLM,
+    BertForPreTraining,
+    ElectraForPreTraining,
+    PreTrainedTokenizerFast,
+)
 
 from probes.masked_lm import MaskedLM, Question, open_masked_lm
 from probes.models import Model
@@ -134,3 +141,33 @@ def test_a_sentence_that_is_not_read_whole_is_refused_by_number(tmp_path: Path) 
     lm = MaskedLM.from_folder(save_masked_lm(tmp_path))
     with pytest.raises(ProbeError, match=rf"sentence 2 \('so so.*more than the {MOST_TOKENS} tokens.*Shorten"):
         lm.encode(["the bank", "so " * 40])
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), 3e38])
+def test_predictions_that_are_no_numbers_are_refused_by_the_model_s_name(weight: float, tmp_path: Path) -> None:
+    lm = MaskedLM.from_folder(save_masked_lm(tmp_path / "broken"))
+    questions = questions_of(lm)
+    assert np.isfinite(lm.distributions(questions)).all()
+    with torch.no_grad():
+        lm.network.model.get_output_embeddings().weight[7] = weight
+    for ask in (lambda: lm.distributions(questions), lambda: lm.log_probabilities(questions, [1] * len(questions))):
+        with pytest.raises(ProbeError, match=r"broken: got predictions that are no finite numbers.*try --precision"):
+            ask()
+
+
+def test_a_vocabulary_of_fewer_than_ten_tokens_is_asked_like_any_other() -> None:
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "bank"]
+    inner = Tokenizer(models.WordPiece(vocab={name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]",
+        model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
+    size = config("bert")
+    size.vocab_size = 7
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = BertForMaskedLM(size).eval()
+    lm = MaskedLM(model, tokenizer, name="small")
+    questions = [Question(one.inputs, 1) for one in lm.encode(["the [MASK]", "the bank"])]
+    np.testing.assert_allclose(lm.distributions(questions), whole_rows(model, questions), rtol=0, atol=1e-5)

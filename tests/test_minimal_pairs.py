@@ -14,6 +14,7 @@ from probes.masked_lm import MaskedLM
 from probes.minimal_pairs import PROBE
 from probes.minimal_pairs.accuracy import difference, mean_over_paradigms, outcomes_of, share
 from probes.minimal_pairs.pairs import read_pairs
+from probes.minimal_pairs.probe import _notes
 from probes.minimal_pairs.scoring import masked_positions, score_sentences
 from probes.networks import Network
 from probes.probe_error import ProbeError
@@ -109,21 +110,47 @@ def test_the_interval_of_a_paradigm_is_wilsons() -> None:
     assert share(np.ones(5)).high == 1 and share(np.ones(5)).low < 0.6
 
 
-def test_the_interval_of_the_mean_holds_the_truth_at_its_rate() -> None:
-    """34 paradigms whose true accuracies are Beta(6, 3), 40 pairs each: the mean of all such paradigms is 2/3."""
-    rng, held = np.random.default_rng(0), 0
-    for _ in range(200):
-        outcomes = [(rng.random(40) < p).astype(float) for p in rng.beta(6, 3, size=34)]
+@pytest.mark.parametrize("num_paradigms", [5, 10])
+def test_the_interval_of_the_mean_holds_the_truth_at_its_rate(num_paradigms: int) -> None:
+    """True accuracies of paradigms are drawn around 0.7 with a deviation of 0.15, 200 pairs each."""
+    rng, held = np.random.default_rng(num_paradigms), 0
+    for _ in range(150):
+        truths = np.clip(rng.normal(0.7, 0.15, size=num_paradigms), 0, 1)
+        outcomes = [(rng.random(200) < p).astype(float) for p in truths]
         found = mean_over_paradigms(outcomes, seed=1, draws_paradigms=True)
-        held += found.low <= 2 / 3 <= found.high
-    assert 0.9 <= held / 200 <= 0.99
+        held += found.low <= 0.7 <= found.high
+    assert 0.9 <= held / 150 <= 0.99
 
 
-def test_pairs_alone_give_a_narrower_interval_than_paradigms_and_pairs() -> None:
-    outcomes = [np.array([1.0] * k + [0.0] * (20 - k)) for k in (4, 10, 16, 19)]
+def paradigms_of(*right: int) -> list[np.ndarray]:
+    return [np.array([1.0] * k + [0.0] * (20 - k)) for k in right]
+
+
+def test_pairs_alone_give_a_narrower_interval_than_paradigms() -> None:
+    outcomes = paradigms_of(4, 10, 12, 16, 19)
     wide, narrow = (mean_over_paradigms(outcomes, seed=0, draws_paradigms=draws) for draws in (True, False))
-    assert wide.value == narrow.value == pytest.approx(49 / 80)
+    assert wide.value == narrow.value == pytest.approx(61 / 100)
     assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_few_paradigms_have_an_interval_for_other_pairs_and_it_is_said() -> None:
+    for few in (paradigms_of(4), paradigms_of(4, 10, 16, 19)):
+        assert mean_over_paradigms(few, seed=0, draws_paradigms=True) == mean_over_paradigms(
+            few, seed=0, draws_paradigms=False
+        )
+    assert any("Fewer than 5 paradigms" in note and "pairs only" in note for note in _notes("original", 4))
+    assert any("for other paradigms of the kind" in note for note in _notes("original", 5))
+
+
+def test_an_interval_of_paradigms_stays_within_shares_and_claims_no_certainty() -> None:
+    wide = mean_over_paradigms(paradigms_of(20, 20, 20, 20, 0), seed=0, draws_paradigms=True)
+    assert 0 <= wide.low < wide.high == 1
+    alike = mean_over_paradigms(paradigms_of(20, 20, 20, 20, 20), seed=0, draws_paradigms=True)
+    assert alike.low < 0.97 and alike.high == 1
+    apart = mean_over_paradigms(
+        paradigms_of(20, 20, 20, 20, 0), paradigms_of(0, 0, 0, 0, 20), seed=0, draws_paradigms=True
+    )
+    assert apart.value == pytest.approx(0.6) and -1 <= apart.low < apart.high == 1
 
 
 def test_a_difference_is_paired() -> None:
@@ -223,3 +250,8 @@ def test_a_sentence_too_long_is_refused_by_its_line(tmp_path: Path, bert: Path) 
     pairs = write_pairs(tmp_path / "long.jsonl", [{"sentence_good": "so " * 40, "sentence_bad": "the bank"}])
     with pytest.raises(ProbeError, match=r"sentence_good of long\.jsonl, line 1 .*more than the 24 tokens"):
         conduct("minimal_pairs", PROBE, [str(bert), "--pairs", str(pairs), "--out", str(tmp_path)])
+
+
+def test_layers_are_refused(tmp_path: Path, bert: Path) -> None:
+    with pytest.raises(ProbeError, match=r"--layers 9: minimal_pairs asks the head.*Leave the option out"):
+        run(tmp_path, [bert], "--layers", "9")

@@ -211,6 +211,8 @@ MISTAKES = {
     "a start elsewhere": (["--word", "bank", "--sentence", "a bank", "--start", "0"], r"at start 0 stands 'a ba'"),
     "unknown": (["--word", "\u4e2d"], r"no token and no pieces for '\u4e2d', expected a word that it can write"),
     "no file": (["--word", "bank", "--sentence", "a bank", "--among", "no.txt"], r"no\.txt: there is no such file"),
+    "a layer of tokens": (["--word", "bank", "--layers", "9"], r"--layers 9: tokens are searched in the table.*Leave"),
+    "a NUL": (["--word", "ba\0nk"], r"--word: got a NUL, expected a word\. Name one"),
     "a layer": (["--word", "bank", "--sentence", "a bank", "--layers", "9"], r"got layers 9, expected numbers from 0"),
     "empty": (["--word", " "], r"--word: got an empty text, expected a word\. Name one"),
 }

@@ -112,3 +112,9 @@ def test_sentences_are_a_file_of_lines_or_built_in(tmp_path: Path) -> None:
 def test_too_few_rounds_are_refused(tmp_path: Path, bert: Path) -> None:
     with pytest.raises(ProbeError, match=r"--rounds 2 .*expected at least 3 rounds"):
         ask(tmp_path, [str(bert)], Clock([1]), rounds=2)
+
+
+def test_layers_are_refused(tmp_path: Path, bert: Path) -> None:
+    inquiry = Inquiry(models_of([str(bert)], precision="float32"), tmp_path, layers=(9,))
+    with pytest.raises(ProbeError, match=r"--layers 9: speed times the way to the last one\. Expected no layers"):
+        examine(inquiry, sentences=None, most=1, batch_size=None, rounds=3)

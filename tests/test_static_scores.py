@@ -244,6 +244,7 @@ def test_the_probe_learns_and_asks_a_model_of_this_kit_beside(tmp_path: Path) ->
         ([], "got neither a MODEL nor text"),
         (["x.bin", "--layers", "1"], "--layers 1: static asks vectors that no layer has touched"),
         (["--methods", "svd"], "got svd, expected --corpus FILE"),
+        (["x.bin", "--word", "bank", "--word", " "], "--word: got an empty word, expected one whose neighbours"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(arguments: list[str], message: str, tmp_path: Path) -> None:

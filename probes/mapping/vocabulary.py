@@ -76,10 +76,12 @@ def map_vocabulary(inquiry: Inquiry, word: str) -> Results:
     """Map the nearest and the farthest words of a word.
 
     Raises:
-        ProbeError: a model does not know the word.
+        ProbeError: layers; a model does not know the word.
     """
-    if not word.strip():
-        raise ProbeError("--vocabulary: got an empty word, expected one that the model knows. Name it.")
+    inquiry.refuse_layers("map asks input embeddings, which lie below all of them, where --vocabulary is given")
+    if not word.strip() or "\0" in word:
+        got = "a NUL" if word.strip() else "an empty word"
+        raise ProbeError(f"--vocabulary: got {got}, expected a word that the model knows. Name it.")
     found = [_neighbours(inquiry, model, word.strip()) for model in inquiry.models]
     views = [one.view for one in found]
     title = f"{word}: its {NUM_WORDS} nearest and {NUM_WORDS} farthest words"

@@ -10,8 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from probes.intervals import (
+    LEAST_GROUPS,
+    NUM_RESAMPLES,
+    Array,
+    Estimate,
+    group_interval,
+    percentiles,
+    resample_counts,
+)
 from probes.intervals import NORMAL_QUANTILE as Z
-from probes.intervals import NUM_RESAMPLES, Array, percentiles
 
 
 class Figure(NamedTuple):
@@ -60,25 +68,35 @@ def mean_over_paradigms(
         outcomes: P arrays, the outcomes of each paradigm's pairs.
         others: those of another model; what comes back is then the mean paired difference.
         seed: every call with the same one and the same paradigms draws the same paradigms.
-        draws_paradigms: True: paradigms are drawn with replacement and then pairs inside each, so the interval is for
-            other paradigms of the kind (and somewhat wide where paradigms have few pairs, whose spread it counts
-            twice); False: pairs only, for other pairs of these paradigms.
+        draws_paradigms: True: whole paradigms are drawn, each with its mean, widened for few of them
+            (intervals.group_interval), so the interval is for other paradigms of the kind; fewer than LEAST_GROUPS say
+            nothing of others, so theirs is as with False. False: pairs are drawn inside each paradigm, so it is for
+            other pairs of these paradigms.
     """
     gaps = outcomes if others is None else [one - other for one, other in zip(outcomes, others, strict=True)]
-    value = float(np.mean([gap.mean() for gap in gaps]))
-    every = np.concatenate(gaps)
+    rng = np.random.default_rng(seed)
+    counts_RP = resample_counts(np.zeros(len(gaps), dtype=np.int64), rng=rng)
+    value, low, high, n = _over_pairs(gaps, outcomes, others, rng)
+    if draws_paradigms and len(gaps) >= LEAST_GROUPS:
+        within = Estimate(np.array([value]), np.array([low]), np.array([high]))
+        found = group_interval(np.array([[gap.mean()] for gap in gaps]), counts_RW=counts_RP, within=within)
+        least = 0.0 if others is None else -1.0
+        low, high = max(least, float(found.low[0])), min(1.0, float(found.high[0]))
+    return Figure(value, low, high, n)
+
+
+def _over_pairs(
+    gaps: Sequence[Array], outcomes: Sequence[Array], others: Sequence[Array] | None, rng: np.random.Generator
+) -> Figure:
+    """The mean over paradigms with its interval for other pairs of these paradigms."""
+    value, every = float(np.mean([gap.mean() for gap in gaps])), np.concatenate(gaps)
     if every.min() == every.max():
         # Every resample repeats the same outcome and would claim certainty.
         return share(every) if others is None else difference(np.concatenate(outcomes), np.concatenate(others))
     kinds_C = np.unique(every)
-    shares_PC = np.array([[(gap == kind).mean() for kind in kinds_C] for gap in gaps])
-    sizes_P = np.array([len(gap) for gap in gaps])
-    rng = np.random.default_rng(seed)
-    num_paradigms = len(gaps)
-    drawn_RP = rng.integers(num_paradigms, size=(NUM_RESAMPLES, num_paradigms))
-    if not draws_paradigms:
-        drawn_RP = np.broadcast_to(np.arange(num_paradigms), drawn_RP.shape)
-    counts_RPC = rng.multinomial(sizes_P[drawn_RP], shares_PC[drawn_RP])
-    means_R = ((counts_RPC @ kinds_C) / sizes_P[drawn_RP]).mean(axis=1)
+    means_R = np.zeros(NUM_RESAMPLES)
+    for gap in gaps:
+        shares_C = np.array([(gap == kind).mean() for kind in kinds_C])
+        means_R += rng.multinomial(len(gap), shares_C, size=NUM_RESAMPLES) @ kinds_C / len(gap) / len(gaps)
     low, high = percentiles(means_R)
     return Figure(value, float(min(low, value)), float(max(high, value)), len(every))

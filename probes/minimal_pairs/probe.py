@@ -11,7 +11,7 @@ from typing import get_args
 
 import numpy as np
 
-from probes.intervals import Array
+from probes.intervals import LEAST_GROUPS, Array
 from probes.masked_lm import MaskedLM, open_masked_lm, open_random_masked_lm
 from probes.minimal_pairs.accuracy import Figure, difference, mean_over_paradigms, outcomes_of, share
 from probes.minimal_pairs.pairs import Pair, read_pairs, sha256_of
@@ -57,8 +57,9 @@ def examine(inquiry: Inquiry, *, pairs: Path, scoring: Scoring, most: int | None
     """Accuracy of every model on minimal pairs, by paradigm and field, with differences and baselines.
 
     Raises:
-        ProbeError: as read_pairs and open_masked_lm; a sentence that a model cannot read whole.
+        ProbeError: as read_pairs and open_masked_lm; layers; a sentence that a model cannot read whole.
     """
+    inquiry.refuse_layers("minimal_pairs asks the head, which reads the last one")
     if most is not None and most < 1:
         raise ProbeError(f"--most {most}: expected a number of pairs from 1. Leave it out for all pairs.")
     paradigms = read_pairs(pairs, most=most)
@@ -267,15 +268,28 @@ def _notes(scoring: Scoring, num_paradigms: int) -> list[str]:
         f"A sentence scores the sum of its tokens' log probabilities, each where it is masked: {how}. It is not divided"
         " by the length; the baselines by length say how far length alone would go.",
         "A tie counts one half, and so does a pair that is the same sentence twice. Chance is 50 % by construction.",
-        f"The mean over the {num_paradigms} paradigms weighs each alike. Its interval draws paradigms and pairs inside"
-        " them, so it is for other paradigms of the kind; that of a field draws pairs only, since it has few"
-        " paradigms; that of a paradigm is Wilson's, for other pairs made by the same template.",
+        f"The mean over the {num_paradigms} paradigms weighs each alike. {_over(num_paradigms)} That of a field draws"
+        " pairs only, since it has few paradigms; that of a paradigm is Wilson's, for other pairs made by the same"
+        " template.",
         "Pairs of a paradigm share templates and words, so they are less than independent, which no interval covers.",
         "Where the layers are computed in bfloat16, scores move by up to a tenth of a nat, which decides pairs that are"
         " nearly tied by chance; --precision float32 leaves that out.",
         "Differences are taken pair by pair on the same pairs: their intervals are paired.",
         "Frequencies of words in a model's training text are not known here, so there is no unigram baseline.",
     ]
+
+
+def _over(num_paradigms: int) -> str:
+    """What the interval of the mean is for."""
+    if num_paradigms >= LEAST_GROUPS:
+        return (
+            "Its interval draws whole paradigms, widened by Student's quantile since they are few, so it is for other"
+            " paradigms of the kind."
+        )
+    return (
+        f"Fewer than {LEAST_GROUPS} paradigms say next to nothing about others: its interval draws pairs only and is for"
+        " other pairs made by the same templates."
+    )
 
 
 PROBE = Probe(

@@ -76,6 +76,8 @@ def examine(
     """
     word = word.strip()
     kinds = _kinds(of, word=word, sentence=sentence, start=start, among=among)
+    if set(kinds) == {"tokens"}:
+        inquiry.refuse_layers("tokens are searched in the table of input embeddings, below all layers")
     span = _span(word, sentence, start)
     corpus = None
     if sentence is not None and set(kinds) != {"tokens"}:
@@ -145,8 +147,9 @@ def _kinds(
     Raises:
         ProbeError: an option that has no meaning without another one.
     """
-    if not word:
-        raise ProbeError("--word: got an empty text, expected a word. Name one.")
+    if not word or "\0" in word:
+        got = "a NUL" if word else "an empty text"
+        raise ProbeError(f"--word: got {got}, expected a word. Name one.")
     if sentence is None:
         lost = [name for name, value in (("--start", start), ("--among", among)) if value is not None]
         lost += [f"--of {kind}" for kind in of or () if kind != "tokens"]

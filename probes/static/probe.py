@@ -90,11 +90,7 @@ def examine(inquiry: Inquiry, **options: Any) -> Results:
 
 
 def _check(inquiry: Inquiry, training: "Training") -> None:
-    if inquiry.layers is not None:
-        raise ProbeError(
-            f"--layers {','.join(map(str, inquiry.layers))}: static asks vectors that no layer has touched."
-            " Expected no layers. Leave the option out."
-        )
+    inquiry.refuse_layers("static asks vectors that no layer has touched")
     if not inquiry.models and not training.chosen():
         raise ProbeError(
             "got neither a MODEL nor text to learn from, expected one of them at least. Name a file of word vectors, an"
@@ -112,12 +108,14 @@ def _asked(
     from probes.static.similarity import read_similarities
     from probes.static.subject import Asked
 
+    if any(not one.strip() for one in word):
+        raise ProbeError("--word: got an empty word, expected one whose neighbours are to be shown. Name it.")
     analogies = analogies or _shipped("questions-words.txt")
     pairs = similarity or [_shipped("simlex999.txt"), _shipped("wordsim353.tsv")]
     asked = Asked(
         questions=read_analogies(analogies),
         similarities=[read_similarities(path) for path in pairs],
-        words=list(dict.fromkeys(word)),
+        words=list(dict.fromkeys(one.strip() for one in word)),
         num_neighbours=neighbours,
         categories=built_in_categories() if categories is None else read_categories(categories),
         most_frequent=most_frequent,
