@@ -84,6 +84,15 @@ def deviations(influence: Array, *, counts: NDArray[Any], strata: NDArray[np.int
     return moved
 
 
+def correlations(deviation: NDArray[Any], other: NDArray[Any]) -> Array:
+    """(G,) of the deviations (G, R) of two figures on the same resamples; 0 where one of them does not move."""
+    one, two = (np.asarray(moved, dtype=np.float64) for moved in (deviation, other))
+    one, two = one - one.mean(axis=-1, keepdims=True), two - two.mean(axis=-1, keepdims=True)
+    spread = np.sqrt((one**2).sum(axis=-1) * (two**2).sum(axis=-1))
+    found: Array = np.where(spread > 0, (one * two).sum(axis=-1) / np.where(spread > 0, spread, 1), 0.0)
+    return np.clip(found, -1, 1)
+
+
 def percentiles(draws: NDArray[Any]) -> tuple[Any, Any]:
     """Lower and upper end of the 95 % percentile interval, each (...) float64 or a number.
 
@@ -129,6 +138,32 @@ def share_interval(value: Array, deviation: NDArray[Any], n: int, *, is_count: b
         np.clip(np.minimum(middle - half, value), 0.0, 1.0),
         np.clip(np.maximum(middle + half, value), 0.0, 1.0),
     )
+
+
+def share_difference(one: Estimate, other: Estimate, correlation: Array, *, agreeing: int | None = None) -> Estimate:
+    """The paired difference of two shares, from the interval of each (Newcombe 1998, method 10; Zou & Donner 2008).
+
+    What the difference deviates by itself claims certainty where nothing moves: of 8 of 8 against a fixed half, as of
+    two that are both right on all 8. Here the bounds that each share has by itself are kept, and so it stays within -1
+    and 1.
+
+    Args:
+        correlation: (G,) of the deviations of the two.
+        agreeing: both count so many sentences as right or wrong, and equal shares may mean that they agree on all of
+            them, which has a width of its own (Bonett & Price 2012).
+    """
+    value = one.value - other.value
+    least = (
+        0.0 if agreeing is None else np.where(np.abs(value) < 1e-12, NORMAL_QUANTILE * np.sqrt(2) / (agreeing + 2), 0)
+    )
+
+    def joined(of_one: Array, of_other: Array) -> Array:
+        squared = of_one**2 + of_other**2 - 2 * correlation * of_one * of_other
+        return np.maximum(np.sqrt(np.maximum(squared, 0)), least)
+
+    below = joined(one.value - one.low, other.high - other.value)
+    above = joined(one.high - one.value, other.value - other.low)
+    return Estimate(value, np.clip(value - below, -1, 1), np.clip(value + above, -1, 1))
 
 
 def group_interval(values_WG: Array, *, counts_RW: NDArray[np.int64], within: Estimate | None = None) -> Estimate:

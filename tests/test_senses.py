@@ -88,9 +88,57 @@ def test_results_say_what_they_are_of_and_how_they_were_made(done: Done) -> None
     assert results.settings["seed"] == 1 and results.settings["random_draws"] == 2
     assert any("10 sentences a sense: too few for bank, bat" in note for note in results.notes)
     assert any("Fewer than 5 words" in note for note in results.notes)
+    assert any("the judged one counted too" in note for note in results.notes)
     draws = next(one for one in results.tables if one.name == "random_draws_1")
     assert all(row[4] <= row[3] <= row[5] for row in draws.rows)
     assert "small, last layer (2)" in results.answer[0] and "minus each baseline" in results.answer[2]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_static_vector_is_one_whatever_the_form_of_the_word(tmp_path: Path) -> None:
+    """With the vector of each form, those of 'bat' would find each other and those of 'Bat' each other: 1, not 3/7."""
+    rows = [("bat", f"the {form} n{i}", sense) for form, sense in (("bat", "a"), ("Bat", "b")) for i in range(4)]
+    vectors = tmp_path / "tiny.txt"
+    words = ["the", "bat", "Bat", "n0", "n1", "n2", "n3"]
+    vectors.write_text("".join(f"{word} {i} {i * i % 7} 1\n" for i, word in enumerate(words)), encoding="utf-8")
+    options = ["--sentences", write_table(tmp_path / "t.tsv", rows), "--no-pictures", "--out", tmp_path / "out"]
+    scores = call(vectors, *options).results.scores
+    found = {(s.model, s.measure): s.value for s in scores if s.group == "bat" and not s.variant}
+    assert found["tiny.txt", "accuracy"] == 1 and found["static vector", "accuracy"] == pytest.approx(3 / 7)
+    assert found["static vector", "pair_auc"] == 0.5 and found["static vector", "ari"] == 0
+
+
+def test_a_model_that_is_called_like_a_baseline_stands_beside_it(tmp_path: Path) -> None:
+    names = ["majority sense", "chance", "context, TF-IDF"]
+    models = [save_model(tmp_path / name) for name in names]
+    sentences = write_table(tmp_path / "t.tsv", table(3))
+    options = ["--sentences", sentences, "--layers", "2", "--no-pictures", "--out", tmp_path / "out"]
+    results = call(*models[:2], "--baseline", models[2], *options).results
+    cells = {(s.model, s.role, s.layer) for s in results.scores if s.measure == "accuracy" and s.group == "bat"}
+    for name, role in zip(names, ("model", "model", "baseline"), strict=True):
+        assert {(name, role, 2), (f"{name} (baseline)", "baseline", None)} <= cells
+    assert ("majority sense - chance (baseline)", "difference", None) in cells
+    values = {s.model: s.value for s in results.headlines if s.measure == "accuracy"}
+    assert values["majority sense (baseline)"] == values["chance (baseline)"] == 0.5
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, sentences = save_model(tmp_path / "m"), write_table(tmp_path / "t.tsv", table(3))
+    (tmp_path / "two").mkdir()
+    for name in "ab":
+        np.save(tmp_path / "two" / f"{name}.npy", np.zeros((1, 2)))
+    monkeypatch.setattr("probes.senses.examination.Examination._examine", lambda *_: pytest.fail("measured"))
+    for option, value, message in (
+        ("--vectors", model, "is a folder with 0 .npy in it, expected word vectors"),
+        ("--vectors", tmp_path / "two", "is a folder with 2 .npy in it, expected word vectors"),
+        ("--baseline", tmp_path / "none", "is not a folder"),
+        ("--words", "", r"--words: got no word, expected words of the table: bank, bat\. Name some"),
+        ("--words", " , ", "--words: got no word"),
+    ):
+        with pytest.raises(ProbeError, match=message):
+            call(model, "--sentences", sentences, option, value, "--no-pictures", "--out", tmp_path / "out")
 
 
 def test_the_same_call_gives_the_same_figures_in_any_order_of_the_lines_and_size_of_batches(
@@ -134,6 +182,10 @@ def test_pictures_do_not_grow_with_the_table(tmp_path: Path) -> None:
     sentences = write_table(tmp_path / "t.tsv", table(4))
     results = call(save_model(tmp_path / "m"), "--sentences", sentences, "--out", tmp_path / "out").results
     assert [p.kind for p in results.pictures] == ["curve"] * 5 + ["heatmap", "projection"] * 2
+    # As the report calls what it draws itself, so that it leaves these out.
+    assert [p.file for p in results.pictures[:5]] == [
+        f"senses.{measure}.png" for measure in ("accuracy", "centroid_3", "pair_auc", "ari", "same_minus_different")
+    ]
     assert all((tmp_path / "out" / p.file).read_bytes().startswith(b"\x89PNG") for p in results.pictures)
     assert [m.group for m in results.maps] == ["bank", "bat"] and len(results.maps[0].points) == 8
     usages = [Usage("w", f"w {s} {i}", s, None, (0, 1), 0) for s, n in (("a", 400), ("b", 20)) for i in range(n)]

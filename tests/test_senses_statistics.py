@@ -1,5 +1,7 @@
 """The intervals and p-values of the senses probe: they hold at their rate on simulated vectors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -100,8 +102,36 @@ def test_a_difference_is_the_difference_of_the_scores() -> None:
     assert values[2].keys() == values[0].keys()
     for key, value in values[2].items():
         assert value == pytest.approx(values[0][key] - values[1][key], abs=1e-9), key
-    equal = scores_of(differences(one, one), design, model="m", layers=[0])
-    assert all((s.low, s.value, s.high) == (0, 0, 0) for s in equal)
+    for s in scores_of(differences(one, one), design, model="m", layers=[0]):
+        assert s.low <= 0 == s.value <= s.high
+        # Two that agree on every sentence may differ on another.
+        assert s.low < s.high or s.measure != ACCURACY
+
+
+@pytest.mark.parametrize("words", [["u"], ["u", "v", "w", "x", "y", "z"]])
+def test_a_difference_from_all_right_is_never_certain_and_stays_within_a_hundred_points(words: list[str]) -> None:
+    design = design_of((4, 4), words)
+    perfect = figures_of(encode(labels_of(design), np.random.default_rng(0), 0), design)
+    guessed = guesses(design)[MAJORITY]
+    found = scores_of(differences(perfect, guessed), design, model="a - b", layers=[None], role="difference")
+    found += scores_of(differences(perfect, perfect), design, model="a - a", layers=[None], role="difference")
+    wrong = {key: replace(figure, value=1 - figure.value) for key, figure in perfect.items() if figure.is_share}
+    found += scores_of(differences(wrong, perfect), design, model="b - a", layers=[None], role="difference")
+    shares = [s for s in found if s.measure in (ACCURACY, PAIR_AUC, shots_measure(1))]
+    assert {s.value for s in shares} == {0.5, 0.0, -1.0}
+    for s in shares:
+        assert -1 <= s.low <= s.value <= s.high <= 1 and s.high - s.low > 0.03, s
+    # All of 8 right is [0.676, 1] by Wilson, and the half is fixed.
+    of_word = next(s for s in shares if (s.value, s.measure, s.group) == (0.5, ACCURACY, "u"))
+    assert (of_word.low, of_word.high) == (pytest.approx(0.676 - 0.5, abs=1e-3), 0.5)
+
+
+def test_differences_over_words_stay_within_a_hundred_points() -> None:
+    design = design_of((4, 4), [f"w{i}" for i in range(5)])
+    flat = np.zeros((1, 5, 2000), dtype=np.float32)
+    one, other = (Figure(np.array([v]), flat, np.full(5, 8), is_share=True) for v in ([0, 0, 0, 0, 1], [1, 1, 1, 1, 0]))
+    found = scores_of({(ACCURACY, ""): one.minus(other)}, design, model="a - b", layers=[None], role="difference")
+    assert next(s for s in found if s.group is None and s.variant == "").low == -1
 
 
 def test_every_score_lies_in_its_interval_and_shares_stay_in_their_range() -> None:

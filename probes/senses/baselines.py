@@ -41,9 +41,24 @@ def _without_word(usage: Usage) -> str:
     return f"{usage.sentence[:begin]} {usage.sentence[end:]}"
 
 
+def one_a_word(vectors_ND: Vectors, design: Design) -> Vectors:
+    """(N, D) each word's mean over its sentences, the same in all of them.
+
+    Forms of a word ('bank', 'banks', 'Bank') have vectors of their own, which would tell senses apart by their form.
+    """
+    found = np.empty_like(vectors_ND)
+    for word in design.words:
+        found[word.rows] = vectors_ND[word.rows].mean(axis=0)
+    return found
+
+
 def guesses(design: Design) -> dict[str, Figures]:
     """The baselines that look at no vector: always the word's commonest sense (of the train part, where there is one),
-    and an even guess among its senses. They stand beside every accuracy of one sentence."""
+    and an even guess among its senses. They stand beside every accuracy of one sentence.
+
+    Without a train part the commonest sense is that of all sentences, the judged one among them. Leaving that one out
+    would make the other sense the commoner of two equally frequent ones, and score 0.
+    """
     majority, chance = [], []
     for word in design.words:
         training = word.labels if word.trained is None else word.labels[word.trained]

@@ -95,9 +95,14 @@ def choose(usages: Sequence[Usage], *, words: Sequence[str] | None, most: int | 
     Which ones depends on the seed and on the texts, not on their order.
 
     Raises:
-        ProbeError: a word that the table does not have, or fewer than 2 sentences a sense asked for.
+        ProbeError: no word named, a word that the table does not have, or fewer than 2 sentences a sense asked for.
     """
     known = sorted({usage.word for usage in usages})
+    if words is not None and not words:
+        raise ProbeError(
+            f"--words: got no word, expected words of the table: {', '.join(known[:20])}"
+            f"{' ...' if len(known) > 20 else ''}. Name some, or leave --words out for all."
+        )
     if missing := [word for word in words or () if word not in known]:
         raise ProbeError(
             f"--words: got {', '.join(missing)}, expected words of the table: {', '.join(known[:20])}"

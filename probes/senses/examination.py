@@ -3,11 +3,14 @@
 # N sentences, n sentences of one word, K layers, D hidden size
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from probes.embedders import Embedder
 from probes.intervals import CONFIDENCE, NUM_RESAMPLES
 from probes.models import Model, models_of
 from probes.names import CONTEXT, RANDOM, STATIC, TFIDF, baseline_of
@@ -69,12 +72,17 @@ class Examination:
 
     def results(self) -> Results:
         """Measure everything and put it together."""
-        baseline_models = self._baseline_models()
+        # What cannot be used is told before hours of measuring, not after.
+        opened = [(model, model.open()) for model in self.baseline_models]
+        for _, source in opened:
+            if self.inquiry.layers is not None and isinstance(source, Embedder):
+                source.checked_layers(self.inquiry.layers)
+        vectors = None if self.options.vectors is None else WordVectors.read(self.options.vectors)
         for model in self.inquiry.models:
             self._examine(model)
-        for model in baseline_models:
-            self._measure_model(model, model.open(), "baseline")
-        self._common_baselines()
+        for model, source in opened:
+            self._measure_model(model, source, "baseline")
+        self._common_baselines(vectors)
         self._compare()
         headlines = self._headlines()
         drawn = pictures.draw_all(self) if self.inquiry.with_pictures else ([], [])
@@ -96,14 +104,22 @@ class Examination:
 
     def label(self, kind: str, model: Model) -> str:
         """How a model's own baseline is called."""
-        return baseline_of(kind, model.name, self.inquiry.models)
+        return self.free(baseline_of(kind, model.name, self.inquiry.models))
+
+    def free(self, name: str) -> str:
+        """A baseline's name, marked as one where a model of the call bears it."""
+        taken = {model.name for model in (*self.inquiry.models, *self.baseline_models)}
+        while name in taken:
+            name += " (baseline)"
+        return name
 
     def others(self, name: str) -> list[str]:
         """The baselines that a model is compared with: its own and those that all share."""
         strangers = {one for owner, names in self.own.items() if owner != name for one in names}
         return [one for one, (role, _, _) in self.at_last.items() if role == "baseline" and one not in strangers]
 
-    def _baseline_models(self) -> tuple[Model, ...]:
+    @cached_property
+    def baseline_models(self) -> tuple[Model, ...]:
         """The models of --baseline, by names that no other model of the call has."""
         first = self.inquiry.models[0]
         paths = [*(model.path for model in self.inquiry.models), *self.options.baseline]
@@ -161,26 +177,27 @@ class Examination:
         """The word's static vector, and the mean of those of its context."""
         sentences, spans = self.design.sentences, self.design.spans
         for name, vectors_ND in (
-            (static, source.static(sentences, spans)),
+            (static, baselines.one_a_word(source.static(sentences, spans), self.design)),
             (context, source.static_context(sentences, spans)),
         ):
             self._keep(name, "baseline", [None], measure(rows_of(vectors_ND[None]), 1, self.design))
             if name == context:
                 self._shuffle(name, "baseline", None, [rows_of(vectors_ND[None])])
 
-    def _common_baselines(self) -> None:
+    def _common_baselines(self, vectors: WordVectors | None) -> None:
         """What no model has a part in."""
-        if self.options.vectors is not None:
-            name = self.options.vectors.name
-            self._static(WordVectors.read(self.options.vectors), f"{STATIC} of {name}", f"{CONTEXT} of {name}")
+        if vectors is not None:
+            name = Path(vectors.name).name
+            self._static(vectors, self.free(f"{STATIC} of {name}"), self.free(f"{CONTEXT} of {name}"))
 
         def contexts(word: Any) -> Vectors:
             return baselines.tf_idf(self.design.usages, word)
 
-        self._keep(TFIDF, "baseline", [None], measure(contexts, 1, self.design, spaces=("",)))
-        self._shuffle(TFIDF, "baseline", None, [contexts])
+        name = self.free(TFIDF)
+        self._keep(name, "baseline", [None], measure(contexts, 1, self.design, spaces=("",)))
+        self._shuffle(name, "baseline", None, [contexts])
         for name, figures in baselines.guesses(self.design).items():
-            self._keep(name, "baseline", [None], figures)
+            self._keep(self.free(name), "baseline", [None], figures)
 
     def _keep(self, name: str, role: Role, layers: list[int] | list[None], figures: Figures) -> None:
         self.scores += scores_of(figures, self.design, model=name, layers=layers, role=role)

@@ -175,10 +175,12 @@ NOTES = [
     " value 95 to 98 times in 100, those of centroids, pairs, cosines and silhouettes 91 to 100 times, those of k-means"
     " 85 to 100 times. That of the threshold takes the threshold as given. Take"
     " a difference as certain only where its interval is clear of 0; many are looked at, and one in twenty misses.",
-    "Static vector: the word's vector before any context, the same in every sentence, so it scores the share of"
-    " same-sense sentences among the others. Context: the mean of the static vectors of all other tokens, or their"
-    " TF-IDF, the word left out. Random weights: the same architecture and tokenizer, never trained. All of them can"
-    " win. Majority sense: always the word's commonest (of the train part, if there is one). Chance: an even guess.",
+    "Static vector: the word's vector before any context, the mean over its forms in its sentences and so the same in"
+    " every sentence: it scores the share of same-sense sentences among the others. Context: the mean of the static"
+    " vectors of all other tokens, or their TF-IDF, the word left out. Random weights: the same architecture and"
+    " tokenizer, never trained. All of them can win. Majority sense: always the word's commonest (of the train part, if"
+    " there is one; else of all sentences, the judged one counted too, which favours it a little). Chance: an even"
+    " guess.",
     "Centroids: the mean of so many sentences of each sense, the others told by the nearest by cosine; 10 draws"
     " (of the train part where the table has one, tested on the test part). Their intervals cover which are tested and"
     " which are drawn.",

@@ -3,7 +3,7 @@
 # N sentences, n sentences of one word, K layers, D hidden size, W words, R resamples, T draws of few sentences
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,22 +65,33 @@ class Figure:
     """Of 0..1, so that the interval stays there."""
     is_count: bool = False
     """Besides, every sentence is right or wrong: then a share of n deviates no less than that of n independent ones."""
+    parts: tuple["Figure", "Figure"] | None = None
+    """What it is the difference of."""
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """What it cannot leave."""
+        if self.is_share:
+            return 0.0, 1.0
+        return (-1.0, 1.0) if self.is_share_difference else (-np.inf, np.inf)
+
+    @property
+    def is_share_difference(self) -> bool:
+        return self.parts is not None and all(part.is_share for part in self.parts)
 
     def minus(self, other: "Figure") -> "Figure":
         """The paired difference: both were resampled alike. Of a single layer, it stands for every layer."""
-        return Figure(self.value - other.value, self.deviation - other.deviation, self.n)
+        return Figure(self.value - other.value, self.deviation - other.deviation, self.n, parts=(self, other))
 
     def at(self, index: int) -> "Figure":
         """One layer's, as a figure of one layer."""
-        return Figure(self.value[[index]], self.deviation[[index]], self.n, self.is_share, self.is_count)
+        return replace(self, value=self.value[[index]], deviation=self.deviation[[index]])
 
     def picked(self, index_W: Sequence[int]) -> "Figure":
         """A figure of one layer that takes each word from a layer of its own."""
         words = np.arange(len(index_W))
         index = np.asarray(index_W)
-        return Figure(
-            self.value[index, words][None], self.deviation[index, words][None], self.n, self.is_share, self.is_count
-        )
+        return replace(self, value=self.value[index, words][None], deviation=self.deviation[index, words][None])
 
 
 Figures = dict[Key, Figure]

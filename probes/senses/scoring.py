@@ -3,12 +3,19 @@
 # K layers, W words, R resamples
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.intervals import LEAST_GROUPS, Array, Estimate, group_interval, percentile_interval, share_interval
+from probes.intervals import (
+    LEAST_GROUPS,
+    Estimate,
+    correlations,
+    group_interval,
+    percentile_interval,
+    share_difference,
+    share_interval,
+)
 from probes.results import Role, Score
 from probes.senses.design import Design
 from probes.senses.measures import ACCURACY, P_VALUE, Figure, Figures, keys_of, layers_picked_elsewhere
@@ -88,7 +95,7 @@ def _by_word(
     for w, word in enumerate(design.words):
         if figure.n[w] == 0:
             continue
-        estimate = _over_sentences(figure.value[:, w], figure.deviation[:, w], figure, int(figure.n[w]))
+        estimate = _over_sentences(figure, np.array([w]))
         found += _scores(estimate, measure, model, layers, int(figure.n[w]), word.word, variant, role)
     return found
 
@@ -99,21 +106,29 @@ def _pooled(
     """Means over the words that have the figure, each counting the same: over words, and over their sentences only."""
     words = np.flatnonzero(figure.n)
     n = int(figure.n.sum())
-    value, deviation = figure.value[:, words].mean(axis=1), figure.deviation[:, words].mean(axis=1)
-    these = _over_sentences(value, deviation, figure, n)
+    these = _over_sentences(figure, words)
     found = _scores(these, measure, model, layers, n, None, variant_of(variant, THESE_WORDS), role)
     if len(words) >= LEAST_GROUPS:
         over = group_interval(figure.value[:, words].T, counts_RW=design.word_counts(len(words)), within=these)
-        if figure.is_share:
-            over = Estimate(over.value, np.clip(over.low, 0, 1), np.clip(over.high, 0, 1))
+        over = Estimate(over.value, np.clip(over.low, *figure.range), np.clip(over.high, *figure.range))
         found = _scores(over, measure, model, layers, n, None, variant, role) + found
     return found
 
 
-def _over_sentences(value: Array, deviation: NDArray[Any], figure: Figure, n: int) -> Estimate:
-    if not figure.is_share:
+def _over_sentences(figure: Figure, words: NDArray[np.int64]) -> Estimate:
+    """The mean over words with these numbers, with its interval over other sentences of theirs."""
+    value, deviation = figure.value[:, words].mean(axis=1), figure.deviation[:, words].mean(axis=1)
+    n = int(figure.n[words].sum())
+    if figure.is_share:
+        return share_interval(value, deviation, n, is_count=figure.is_count)
+    if figure.parts is None or not figure.is_share_difference:
         return percentile_interval(value, deviation)
-    return share_interval(value, deviation, n, is_count=figure.is_count)
+    one, other = figure.parts
+    moved = [part.deviation[:, words].mean(axis=1) for part in figure.parts]
+    agreeing = n if one.is_count and other.is_count else None
+    return share_difference(
+        _over_sentences(one, words), _over_sentences(other, words), correlations(*moved), agreeing=agreeing
+    )
 
 
 def _scores(

@@ -62,7 +62,13 @@ def read_vector_file(path: Path) -> VectorFile:
             damaged.
     """
     if path.is_dir():
-        path = next(iter(path.glob("*.npy")))
+        tables = sorted(path.glob("*.npy"))
+        if len(tables) != 1:
+            raise ProbeError(
+                f"{path} is a folder with {len(tables)} .npy in it, expected word vectors: a file, or a folder with one"
+                " .npy and its words. Name the file."
+            )
+        path = tables[0]
     _refuse(path)
     readers: dict[str, Callable[[Path], VectorFile]] = {".npy": _read_npy, ".bin": _read_binary}
     try:
