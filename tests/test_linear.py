@@ -279,9 +279,9 @@ def test_the_probe_gives_every_figure_for_every_layer_beside_its_baselines(tmp_p
     assert (majority.value, majority.n) == (0.25, 40)
     same = [s for s in found.scores if s.model == "tiny - tiny-2"]
     assert same and all(s.value == 0 for s in same)
-    for measure, reach in (("accuracy", 1 - 0.025 ** (1 / 10)), ("bits_per_word", 0)):
+    for key, reach in (("accuracy", 1 - 0.025 ** (1 / 10)), ("bits_per_word", 0)):
         # 10 test sentences: a bound on the share of others that would tell the two apart. Bits have none.
-        wide = [(s.low, s.high) for s in same if s.measure == measure]
+        wide = [(s.low, s.high) for s in same if s.measure == key]
         np.testing.assert_allclose(wide, np.tile([-reach, reach], (len(wide), 1)), atol=1e-12)
     assert all((tmp_path / picture.file).is_file() for picture in found.pictures) and len(found.pictures) == 4
     assert set(found.measures) >= {score.measure for score in found.scores}

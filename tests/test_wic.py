@@ -14,7 +14,7 @@ from probes.reading.pairs import MOST_OF_A_LABEL, Pair, pair_up, read_pairs
 from probes.results import Results, Score, read_results
 from probes.usages import BUILT_IN, read_usages
 from probes.wic.design import FEW_WORDS, Design, split_by_word
-from probes.wic.judging import fit_threshold, judge, pair_cosines, weighted_auc, z_scored
+from probes.wic.judging import fit_threshold, judge, pair_cosines, static_cosines, weighted_auc, z_scored
 from tests.probe_models import save_model, table, write_table
 
 HEADER = "word\tsentence1\tsentence2\tlabel"
@@ -75,6 +75,20 @@ def test_cosines_by_hand_and_zeros_have_none() -> None:
     design = Design.of(pairs, np.random.default_rng(0), num_resamples=2)
     vectors = np.array([[[3, 4], [6, 8], [1, 0], [0, 2], [1, 1], [-1, -1], [0, 0], [1, 1]]], dtype=np.float32)
     np.testing.assert_array_equal(pair_cosines(vectors, design), [[1, 0, -1, 0]])
+
+
+def test_a_word_has_one_static_vector_whatever_its_forms() -> None:
+    pairs = [
+        Pair(word, (f"{word} {i}", f"{word}s {i}"), ((0, 1), (0, 2)), i % 2 == 0, split)
+        for word, split in (("a", "train"), ("b", "test"))
+        for i in range(2)
+    ]
+    design = Design.of(pairs, np.random.default_rng(0), num_resamples=2)
+    forms = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    assert (pair_cosines(forms[None], design) < 0.9).any()
+    np.testing.assert_array_equal(static_cosines(forms, design), np.ones(4))
+    forms[design.rows_P2[design.train].ravel()] = 0
+    np.testing.assert_array_equal(static_cosines(forms, design), [0, 0, 1, 1])
 
 
 def test_z_scores_are_of_the_training_usages_only() -> None:
@@ -308,6 +322,19 @@ def test_every_baseline_stands_beside_the_model(tmp_path: Path, pairs_file: Path
     random = by_key(found, model="random weights", measure="accuracy", layer=2, variant="")[0]
     difference = by_key(found, model="m - random weights", measure="accuracy", layer=2, variant="")[0]
     assert difference.value == pytest.approx(last.value - random.value)
+
+
+def test_the_order_of_lines_makes_no_difference(tmp_path: Path, pairs_file: Path) -> None:
+    model = save_model(tmp_path / "m")
+    header, *lines = pairs_file.read_text().splitlines()
+    turned, half = tmp_path / "turned.tsv", len(lines) // 2
+    for name, order in (("parts", range(len(lines))), ("turned parts", np.random.default_rng(0).permutation(112))):
+        split = [f"{lines[i]}\t{'train' if i < half else 'test'}" for i in order]
+        (tmp_path / name).write_text("\n".join([f"{header}\tsplit", *split]) + "\n")
+    turned.write_text("\n".join([header, *(lines[i] for i in np.random.default_rng(1).permutation(len(lines)))]) + "\n")
+    for files in ((pairs_file, turned), (tmp_path / "parts", tmp_path / "turned parts")):
+        one, other = (run(model, "--pairs", file, "--out", tmp_path / "out", "--no-pictures") for file in files)
+        assert one.scores == other.scores and one.tables == other.tables
 
 
 def write_vectors(path: Path, words: list[str], rng: np.random.Generator) -> Path:

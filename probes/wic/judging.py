@@ -110,6 +110,18 @@ def pair_cosines(vectors_KUD: Vectors, design: Design) -> Array:
     return np.round(cosines_KP, DECIMALS)
 
 
+def static_cosines(vectors_UD: Vectors, design: Design) -> Array:
+    """(P,) float64 cosines of each pair's word with itself, where a word has one vector: the mean over its usages, in
+    whatever form they have it. All are 1 (0 for a word whose mean is zeros)."""
+    found_P = np.empty(len(design.pairs))
+    words_P = np.array([pair.word for pair in design.pairs])
+    for word in np.unique(words_P):
+        chosen = words_P == word
+        mean_D = unit(vectors_UD[np.unique(design.rows_P2[chosen])].mean(axis=0, dtype=np.float64))
+        found_P[chosen] = mean_D @ mean_D
+    return np.round(found_P, DECIMALS)
+
+
 def z_scored(vectors_KUD: Vectors, train_rows: Ints) -> Vectors:
     """The vectors with every dimension at mean 0 and standard deviation 1 over the training usages; a dimension that
     does not vary there is left at its distance from the mean."""
