@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.intervals import CONFIDENCE, Array, resample_counts
+from probes.intervals import Array, resample_counts
 from probes.linear.classifier import Integers
 from probes.linear.labelled_words import LabelledSentence
 from probes.probe_error import ProbeError
@@ -52,11 +52,10 @@ class Side:
         value = float(sums_N.sum() / sizes_N.sum())
         sums_R, sizes_R = self.counts_RN @ sums_N, self.counts_RN @ sizes_N
         draws = sums_R / np.where(sizes_R == 0, np.nan, sizes_R)
-        bounds = None
-        if is_share and value in (0.0, 1.0):
-            edge = ((1 - CONFIDENCE) / 2) ** (1 / np.count_nonzero(sizes_N))
-            bounds = (edge, 1.0) if value else (0.0, 1 - edge)
-        return Resampled(value, draws, int(sizes_N.sum()), bounds)
+        n = int(sizes_N.sum())
+        if is_share:
+            return Resampled.share(value, draws, n, num_trials=int(np.count_nonzero(sizes_N)))
+        return Resampled(value, draws, n)
 
 
 @dataclass(frozen=True)

@@ -101,11 +101,11 @@ def measure_gravity(
     centre, spread = float(places @ whole.shares_K), STUDENT * float(np.std(centres, ddof=1))
     bounds = (max(centre - spread, places[0]), min(centre + spread, places[-1]))
     figures = {"centre_of_gravity": Resampled(centre, np.array(centres), num_words, bounds)}
-    accuracies = [test.mean((whole.predict(test_KWD) == test.labels_W).astype(np.float64))]
+    accuracies = [test.mean((whole.predict(test_KWD) == test.labels_W).astype(np.float64), is_share=True)]
     for top in range(len(layers) - 1, 0, -1):
         part = fit_mixture(train_KWD[:top], labels_W, num_labels=num_labels, strength=strength)
         hits_W = part.predict(test_KWD[:top]) == test.labels_W
-        accuracies.insert(0, test.mean(hits_W.astype(np.float64)))
+        accuracies.insert(0, test.mean(hits_W.astype(np.float64), is_share=True))
     if (expected := _expected_layer(accuracies, places)) is not None:
         figures["expected_layer_of_gains"] = expected
     return Gravity(whole.shares_K, figures)

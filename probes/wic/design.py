@@ -28,6 +28,7 @@ class Design:
     """Pairs, parts and resamples."""
 
     pairs: list[Pair]
+    """In the order of their texts."""
     sentences: list[str]
     """U sentences, one for each different word in a sentence: vectors are taken once."""
     spans: list[Span]
@@ -45,11 +46,12 @@ class Design:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], rng: np.random.Generator, *, num_resamples: int = NUM_RESAMPLES) -> "Design":
-        """The design of pairs that all have a part.
+        """The design of pairs that all have a part; their order makes no difference.
 
         Raises:
             ProbeError: a part has no pair of one of the labels.
         """
+        pairs = sorted(pairs, key=_content)
         rows: dict[tuple[str, Span], int] = {}
         for pair in pairs:
             for usage in zip(pair.sentences, pair.spans, strict=True):
@@ -64,7 +66,7 @@ class Design:
         unit = _unit(rows_P2[test], words_T)
         drawn = _draw(unit, rows_P2[test], words_T, is_same_P[test], rng=rng, num_resamples=num_resamples)
         return cls(
-            pairs=list(pairs),
+            pairs=pairs,
             sentences=[sentence for sentence, _ in rows],
             spans=[span for _, span in rows],
             rows_P2=rows_P2,
@@ -86,12 +88,13 @@ class Design:
 
 
 def split_by_word(pairs: Sequence[Pair], rng: np.random.Generator) -> list[Pair]:
-    """The pairs with a part each: of the words, drawn in random order, one half trains and the other tests.
+    """The pairs with a part each: of the words, drawn in random order, one half trains and the other tests. Which ones,
+    the words and the generator alone decide.
 
     Raises:
         ProbeError: there is only one word.
     """
-    words = list(dict.fromkeys(pair.word for pair in pairs))
+    words = sorted({pair.word for pair in pairs})
     if len(words) < 2:
         raise ProbeError(
             f"got pairs of {len(words)} word, expected at least 2: the threshold is set on other words than it is"
@@ -99,6 +102,11 @@ def split_by_word(pairs: Sequence[Pair], rng: np.random.Generator) -> list[Pair]
         )
     train = {words[index] for index in rng.permutation(len(words))[: len(words) // 2]}
     return [replace(pair, split="train" if pair.word in train else "test") for pair in pairs]
+
+
+def _content(pair: Pair) -> tuple[object, ...]:
+    """All that tells a pair from others, so that what is drawn does not hang on the order of a file's lines."""
+    return pair.word, pair.sentences, pair.spans, pair.is_same, pair.split or ""
 
 
 def _check_labels(part: str, is_same: NDArray[np.bool_]) -> None:

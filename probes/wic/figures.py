@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from probes.resampled import Resampled
 from probes.results import Measure, Role, Score
 from probes.wic.design import Design
-from probes.wic.judging import Drawn, Judged
+from probes.wic.judging import Judged
 
 Z_SCORED = "z-scored"
 CHOSEN = "layer best in training"
@@ -38,7 +39,7 @@ class Figure:
         return "baseline" if self.of or self.is_baseline else "model"
 
     @property
-    def drawn(self) -> dict[str, Drawn]:
+    def drawn(self) -> dict[str, Resampled]:
         return {ACCURACY: self.judged.accuracy, AUC: self.judged.auc}
 
 
@@ -82,7 +83,7 @@ def _difference(
         _score(
             measure,
             f"{one.name} - {other.name}",
-            one.drawn[measure].minus(other.drawn[measure]),
+            one.drawn[measure] - other.drawn[measure],
             design,
             layer=layer,
             variant=one.variant if variant is None else variant,
@@ -93,7 +94,7 @@ def _difference(
 
 
 def _score(
-    measure: str, name: str, drawn: Drawn, design: Design, *, layer: int | None, variant: str, role: Role
+    measure: str, name: str, drawn: Resampled, design: Design, *, layer: int | None, variant: str, role: Role
 ) -> Score:
     low, high = drawn.interval()
     return Score(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.intervals import CONFIDENCE, Array, percentiles
+from probes.intervals import Array
+from probes.resampled import Resampled
 from probes.source import Vectors
 from probes.unit_vectors import unit
 from probes.wic.design import Design, Ints
@@ -21,38 +22,15 @@ ALL_SAME, ALL_DIFFERENT = -1.0, 1 + 10.0**-DECIMALS
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A figure, and what it comes to in each resample."""
-
-    value: float
-    draws_R: Array
-    """NaN where a resample has no value: it drew pairs of one label only, or no two sentences of one pair."""
-    num_sure: int
-    """Independent trials behind it, for a bound where all of them went the same way."""
-
-    def interval(self) -> tuple[float, float]:
-        """The percentile interval. Where all is right every resample repeats it and would claim certainty; the exact
-        binomial bound (Clopper & Pearson 1934) stands in then. Never without the value itself."""
-        low, high = percentiles(self.draws_R)
-        if self.num_sure and self.value in (0, 1):
-            bound = ((1 - CONFIDENCE) / 2) ** (1 / self.num_sure)
-            low, high = (bound, 1.0) if self.value == 1 else (0.0, 1 - bound)
-        return float(min(low, self.value)), float(max(high, self.value))
-
-    def minus(self, other: "Drawn") -> "Drawn":
-        """The paired difference: resample by resample."""
-        return Drawn(self.value - other.value, self.draws_R - other.draws_R, 0)
-
-
-@dataclass(frozen=True)
 class Judged:
     """How well the cosines of one layer (or of a baseline) tell the pairs apart."""
 
     threshold: float
     train_accuracy: float
     cosines_P: Array
-    accuracy: Drawn
-    auc: Drawn
+    accuracy: Resampled
+    auc: Resampled
+    """A resample is NaN where it drew pairs of one label only, or no two sentences of one pair."""
 
 
 def judge(cosines_P: Array, design: Design) -> Judged:
@@ -71,11 +49,12 @@ def judge(cosines_P: Array, design: Design) -> Judged:
         threshold,
         train_accuracy,
         cosines_P,
-        Drawn(float(right_T.mean()), draws_R, num_pairs),
-        Drawn(
+        Resampled.share(float(right_T.mean()), draws_R, len(right_T), num_trials=num_pairs),
+        Resampled.share(
             float(weighted_auc(tested_T, same_test, np.ones((1, len(tested_T)), np.int64))[0]),
             weighted_auc(tested_T, same_test, design.counts_RT),
-            num_couples,
+            len(tested_T),
+            num_trials=num_couples,
         ),
     )
 
@@ -129,6 +108,18 @@ def pair_cosines(vectors_KUD: Vectors, design: Design) -> Array:
     for layer, unit_UD in enumerate(unit(vectors_KUD)):
         cosines_KP[layer] = np.einsum("pd,pd->p", unit_UD[design.rows_P2[:, 0]], unit_UD[design.rows_P2[:, 1]])
     return np.round(cosines_KP, DECIMALS)
+
+
+def static_cosines(vectors_UD: Vectors, design: Design) -> Array:
+    """(P,) float64 cosines of each pair's word with itself, where a word has one vector: the mean over its usages, in
+    whatever form they have it. All are 1 (0 for a word whose mean is zeros)."""
+    found_P = np.empty(len(design.pairs))
+    words_P = np.array([pair.word for pair in design.pairs])
+    for word in np.unique(words_P):
+        chosen = words_P == word
+        mean_D = unit(vectors_UD[np.unique(design.rows_P2[chosen])].mean(axis=0, dtype=np.float64))
+        found_P[chosen] = mean_D @ mean_D
+    return np.round(found_P, DECIMALS)
 
 
 def z_scored(vectors_KUD: Vectors, train_rows: Ints) -> Vectors:

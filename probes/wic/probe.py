@@ -29,7 +29,7 @@ from probes.usages import BUILT_IN, read_usages
 from probes.wic import showing, words
 from probes.wic.design import Design, split_by_word
 from probes.wic.figures import CHOSEN, MEASURES, Z_SCORED, Figure, differences, scores_of
-from probes.wic.judging import context_cosines, judge, pair_cosines, z_scored
+from probes.wic.judging import context_cosines, judge, pair_cosines, static_cosines, z_scored
 
 
 @dataclass(frozen=True)
@@ -143,17 +143,17 @@ def _figures_of(model: Model, source: Source, design: Design, inquiry: Inquiry) 
     """Those of a model, and, for an encoder, of its baselines."""
     layers = list(inquiry.layers) if inquiry.layers is not None else list(range(source.num_layers + 1))
     found = _layer_figures(source.embed(design.sentences, design.spans, layers=layers), layers, design, model.name)
-    static = source.static_context(design.sentences, design.spans)
-    baselines = [(CONTEXT, static)]
+    context_UD = source.static_context(design.sentences, design.spans)
+    baselines = [(CONTEXT, pair_cosines(context_UD[None], design)[0])]
     if not model.is_word_vectors:
-        baselines.append((STATIC, source.static(design.sentences, design.spans)))
+        static_UD = source.static(design.sentences, design.spans)
+        baselines.append((STATIC, static_cosines(static_UD, design)))
         random_KUD = model.open_random(inquiry.seed).embed(design.sentences, design.spans, layers=layers)
         name = baseline_of(RANDOM, model.name, inquiry.models)
         found += _layer_figures(random_KUD, layers, design, name, of=model.name)
-    for kind, vectors_UD in baselines:
-        cosines = pair_cosines(vectors_UD[None], design)[0]
+    for kind, cosines_P in baselines:
         name = baseline_of(kind, model.name, inquiry.models)
-        found.append(Figure(name, None, "", judge(cosines, design), of=model.name, is_headline=True))
+        found.append(Figure(name, None, "", judge(cosines_P, design), of=model.name, is_headline=True))
     return found
 
 

@@ -20,8 +20,8 @@ NOTES = [
     f"'{CHOSEN}': the layer with the greatest training accuracy, the lowest among equals. It was picked without the"
     " test pairs, so its test figures are as honest as those of the last layer.",
     f"{RANDOM.capitalize()}: the same architecture and tokenizer, never trained, drawn once from the seed; another draw"
-    f" would differ. {STATIC.capitalize()}: the word's input embedding, which is the same in both sentences where the"
-    f" word has the same form, so that every cosine is 1. {CONTEXT.capitalize()}: the mean of the input embeddings"
+    f" would differ. {STATIC.capitalize()}: one input embedding for each word, the mean over the forms that it has in"
+    f" its sentences, so that both sides of a pair are the same and every cosine is 1. {CONTEXT.capitalize()}: the mean of the input embeddings"
     f" beside the word. {TFIDF}: of all words beside the word, weighted by the training part. {MAJORITY.capitalize()}:"
     " the commoner label of the training part. Cosines of different layers and models share no scale; each has a"
     " threshold of its own.",
