@@ -86,7 +86,7 @@ REFUSALS = {
     "evaluate=null": "evaluate: got null (nothing), expected a mapping such as {key: value, ...}",
     "log.trackers=[wandb, tensorbord]": "log.trackers[1]: got 'tensorbord' (text), expected one of tensorboard, wandb, "
     "trackio; did you mean tensorboard?",
-    "probes=[sense]": "probes: got 'sense' (text), expected names of senses",
+    "probes=[sense]": "probes[0]: got 'sense' (text), expected names of senses",
     "tokenizer.path=x": "tokenizer: got both name and path, expected one of them; tokenizer={path: FOLDER} "
     "replaces the section",
     "objective={name: replaced_token_detection, dicriminator_weight: 1}": "objective.dicriminator_weight: unknown key; "
