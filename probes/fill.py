@@ -291,8 +291,8 @@ def _answer(filled: list[Filled], blanks: list[Blank], headlines: list[Score]) -
         f"{one.model} gives the {score.n} expected words a mean probability of {score.value:.4f} [{score.low:.4f},"
         f" {score.high:.4f}]."
         if score.n > 1
-        else f"{one.model} gives {one.guesses[0].word!r} a probability of {score.value:.4f}; one word at one mask has no"
-        " interval."
+        else f"{one.model} gives {one.guesses[0].word!r} a probability of {score.value:.4f}; one word at one mask has"
+        " no interval."
         for one in filled
         for score in headlines
         if score.model == one.model and score.measure == "probability"
@@ -309,8 +309,8 @@ def _notes(filled: list[Filled]) -> list[str]:
         "Probabilities are over single tokens of a model's vocabulary, so those of models with different vocabularies"
         " are not of the same choice.",
         "Several masks of a sentence are asked one by one while all of them are masked.",
-        "Means are over the masks (or expected words) given, with a bootstrap over them (of a share: Wilson's interval);"
-        " words at one mask count as independent, which they are not. A figure of one mask says nothing of others: it"
+        "Means are over the masks (or expected words) given, with a bootstrap over them (of a share: Wilson's interval)"
+        "; words at one mask count as independent, which they are not. A figure of one mask says nothing of others: it"
         " has no interval, and models are not compared by it.",
     ]
     for one in filled:

@@ -251,7 +251,7 @@ MISTAKES = {
     "an unknown word": (["--vocabulary", "zebra"], ["no vector for 'zebra'", "expected", "Name another"]),
     "a NUL": (["--file", "NUL"], ["NUL:2: holds a NUL", "Expected", "Check"]),
     "a word with a NUL": (["--vocabulary", "a\0"], ["--vocabulary: got a NUL", "expected", "Name it"]),
-    "layers of no layer": (["--vocabulary", "a", "--layers", "9"], ["--layers 9: map asks input", "Expected no", "Leave"]),
+    "layers of no layer": (["--vocabulary", "a", "--layers", "9"], ["--layers 9: map asks", "Expected no", "Leave"]),
     "no word": (["--vocabulary", " "], ["got an empty word", "expected", "Name it"]),
 }
 

@@ -12,12 +12,14 @@ from probes.intervals import resample_counts
 from probes.models import models_of
 from probes.probe_error import ProbeError
 from probes.results import Score
+from probes.static import rank_correlation
 from probes.static.analogies import Candidates, answer, read_analogies
 from probes.static.categories import Category, cohesion, heatmap, read_categories
 from probes.static.encoder_words import word_table
 from probes.static.neighbours import neighbours
 from probes.static.pair_intervals import mean_over_pairs
-from probes.static.similarity import cosines, interval, read_similarities, resampled_spearman, spearman
+from probes.static.rank_correlation import difference_interval, influences, spearman
+from probes.static.similarity import cosines, read_similarities
 from probes.vectors.word_vectors import WordVectors
 from tests.probe_models import save_model
 
@@ -110,16 +112,16 @@ def test_judgements_are_read_by_tabs_commas_and_blanks(tmp_path: Path) -> None:
         assert found.judged.tolist() == [1, 2.5, 3]
 
 
-def test_spearman_equals_scipys_also_with_ties_and_in_every_resample() -> None:
+def test_spearman_equals_scipys_also_with_ties_and_without_every_pair() -> None:
     rng = np.random.default_rng(1)
     found, judged = np.round(rng.normal(size=(2, 30)), 1), np.round(rng.normal(size=30))
-    assert spearman(found[0], judged) == spearmanr(found[0], judged).statistic
-    resampled = resampled_spearman(found, judged, rng=np.random.default_rng(2))
-    drawn = np.random.default_rng(2).integers(30, size=(2000, 30))
-    for row in (0, 777, 1999):
+    whole = [spearmanr(one, judged).statistic for one in found]
+    assert [spearman(one, judged) for one in found] == whole
+    influence_MN = influences(found, judged)
+    for left_out in (0, 17, 29):
         for model in range(2):
-            expected = spearmanr(found[model, drawn[row]], judged[drawn[row]]).statistic
-            assert resampled[model, row] == pytest.approx(expected)
+            without = spearmanr(np.delete(found[model], left_out), np.delete(judged, left_out)).statistic
+            assert influence_MN[model, left_out] == pytest.approx(29 * (whole[model] - without))
     assert spearman(np.ones(5), np.arange(5.0)) is None and spearman(np.arange(2.0), np.arange(2.0)) is None
 
 
@@ -151,17 +153,42 @@ def test_intervals_over_things_hold_the_truth_where_those_over_pairs_do_not() ->
     assert held_by_pairs / num_draws < 0.7
 
 
-def test_the_interval_of_spearman_holds_the_truth_at_its_rate() -> None:
+def _ratings(pairs: np.ndarray, shared: float, rng: np.random.Generator) -> np.ndarray:
+    """(2, N) two normal ratings of pairs of words, correlated at 0.5; a share of the variance comes with the words."""
+    mix = np.array([[1, 0], [0.5, 0.75**0.5]])
+    words, own = mix @ rng.normal(size=(2, pairs.max() + 1)), mix @ rng.normal(size=(2, len(pairs)))
+    return (shared / 2) ** 0.5 * words[:, pairs].sum(axis=2) + (1 - shared) ** 0.5 * own
+
+
+@pytest.mark.parametrize(("kind", "shared"), [("shared words", 0.5), ("shared words", 0.8), ("words once", 0)])
+def test_the_interval_of_spearman_holds_the_truth_at_its_rate(kind: str, shared: float) -> None:
+    """All pairs of 12 words, and 40 pairs of 80."""
     rng = np.random.default_rng(6)
-    truth = 6 / np.pi * np.arcsin(0.5 / 2)  # of two normal variables correlated at 0.5
-    held = 0
-    for _ in range(40):
-        one = rng.normal(size=80)
-        other = 0.5 * one + 0.75**0.5 * rng.normal(size=80)
-        resampled = resampled_spearman(one[None], other, rng=rng)[0]
-        low, high = interval(resampled, float(spearmanr(one, other).statistic))
+    pairs = np.array(np.triu_indices(12, k=1)).T if kind == "shared words" else np.arange(80).reshape(-1, 2)
+    names = [(f"w{one}", f"w{other}") for one, other in pairs]
+    truth = 6 / np.pi * np.arcsin(0.5 / 2)
+    held, held_by_pairs, num_draws = 0, 0, 150
+    for _ in range(num_draws):
+        one, other = _ratings(pairs, shared, rng)
+        rho, (influence,) = float(spearmanr(one, other).statistic), influences(one[None], other)
+        low, high = rank_correlation.interval(rho, influence, names)
         held += low <= truth <= high
-    assert held / 40 > 0.85
+        held_by_pairs += abs(rho - truth) <= 1.96 * influence.std() / len(pairs) ** 0.5
+    assert 0.85 <= held / num_draws <= 0.995
+    if shared == 0.8:
+        assert held_by_pairs / num_draws < 0.75
+
+
+def test_a_difference_of_correlations_is_paired_and_of_the_same_with_itself_none() -> None:
+    rng = np.random.default_rng(8)
+    judged = rng.normal(size=60)
+    found = judged + rng.normal(size=60) + 0.1 * rng.normal(size=(2, 60))
+    names = [(f"a{i}", f"b{i}") for i in range(60)]
+    one, other = influences(found, judged)
+    low, high = difference_interval(0.0, one - other, names)
+    alone = rank_correlation.interval(0.0, one, names)
+    assert high - low < 0.5 * (alone[1] - alone[0])
+    assert difference_interval(0.0, one - one, names) == (0, 0)
 
 
 def test_cosines_within_and_between_categories_counted_by_hand() -> None:

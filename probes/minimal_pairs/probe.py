@@ -287,8 +287,8 @@ def _over(num_paradigms: int) -> str:
             " paradigms of the kind."
         )
     return (
-        f"Fewer than {LEAST_GROUPS} paradigms say next to nothing about others: its interval draws pairs only and is for"
-        " other pairs made by the same templates."
+        f"Fewer than {LEAST_GROUPS} paradigms say next to nothing about others: its interval draws pairs only and is"
+        " for other pairs made by the same templates."
     )
 
 

@@ -69,7 +69,7 @@ def examine(inquiry: Inquiry, **options: Any) -> Results:
         learnt += [trained] if trained else []
     scores = [
         *analogy_scores(subjects, asked.questions, seed=inquiry.seed),
-        *similarity_scores(subjects, asked.similarities, seed=inquiry.seed),
+        *similarity_scores(subjects, asked.similarities),
         *category_scores(subjects, seed=inquiry.seed),
     ]
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(training).items()}

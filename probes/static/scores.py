@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from probes.intervals import Array, resample_counts
 from probes.results import Score
+from probes.static import rank_correlation
 from probes.static.analogies import Question
 from probes.static.categories import cohesion
 from probes.static.pair_intervals import mean_over_pairs, resampled_means
-from probes.static.similarity import Similarities, interval, resampled_spearman, spearman
+from probes.static.rank_correlation import difference_interval, influences, spearman
+from probes.static.similarity import Similarities, interval
 from probes.static.subject import Subject
+from probes.word_vectors import fold
 
 SHARED = "covered by all"
 PARTS = "unknown words made of their parts"
@@ -63,21 +66,21 @@ def analogy_scores(subjects: Sequence[Subject], questions: Sequence[Question], *
     return scores
 
 
-def similarity_scores(subjects: Sequence[Subject], sets: Sequence[Similarities], *, seed: int) -> list[Score]:
+def similarity_scores(subjects: Sequence[Subject], sets: Sequence[Similarities]) -> list[Score]:
     """Spearman's rho with coverage for each set of pairs."""
     scores = []
     for one_set in sets:
-        measure, n, judged = f"spearman_{one_set.name}", len(one_set.pairs), one_set.judged
+        measure, n = f"spearman_{one_set.name}", len(one_set.pairs)
         for one in subjects:
             found = ~np.isnan(one.cosines[one_set.name])
             scores.append(_coverage(f"covered_{one_set.name}", one.name, int(found.sum()), n, None))
-            scores += _correlations(measure, [one.name], [one.cosines[one_set.name]], judged, seed)
+            scores += _correlations(measure, [one.name], [one.cosines[one_set.name]], one_set)
             if one.cosines_with_parts:
                 with_parts = one.cosines_with_parts[one_set.name]
-                scores += _correlations(measure, [one.name], [with_parts], judged, seed, variant=PARTS)
+                scores += _correlations(measure, [one.name], [with_parts], one_set, variant=PARTS)
         if len(subjects) > 1:
             own = [one.cosines[one_set.name] for one in subjects]
-            scores += _correlations(measure, [one.name for one in subjects], own, judged, seed, variant=SHARED)
+            scores += _correlations(measure, [one.name for one in subjects], own, one_set, variant=SHARED)
     return scores
 
 
@@ -132,22 +135,30 @@ def _pairs_of_words(
 
 
 def _correlations(
-    measure: str, names: list[str], cosines: list[Array], judged: Array, seed: int, *, variant: str = ""
+    measure: str, names: list[str], cosines: list[Array], asked: Similarities, *, variant: str = ""
 ) -> list[Score]:
     """Of several models on the pairs that all of them cover, and their paired differences."""
     found = ~np.isnan(cosines).any(axis=0)
     cosines_GN = np.array([one[found] for one in cosines])
-    values = [spearman(one, judged[found]) for one in cosines_GN]
-    if any(value is None for value in values):
-        return []
+    values = [spearman(one, asked.judged[found]) for one in cosines_GN]
     known = [value for value in values if value is not None]
-    resampled = resampled_spearman(cosines_GN, judged[found], rng=np.random.default_rng(seed))
+    if len(known) < len(values):
+        return []
+    influences_GN = influences(cosines_GN, asked.judged[found])
     n = int(found.sum())
-    scores = [
-        _score(measure, name, (value, *interval(drawn, value)), n, variant=variant)
-        for name, value, drawn in zip(names, known, resampled, strict=True)
+    pairs = [
+        (fold(one), fold(other)) for (one, other), is_found in zip(asked.pairs, found.tolist(), strict=True) if is_found
     ]
-    return scores + _differences(measure, names, known, resampled, n)
+    scores = [
+        _score(measure, name, (value, *rank_correlation.interval(value, own, pairs)), n, variant=variant)
+        for name, value, own in zip(names, known, influences_GN, strict=True)
+    ]
+    for one, other in combinations(range(len(names)), 2):
+        gap = known[one] - known[other]
+        figures = (gap, *difference_interval(gap, influences_GN[one] - influences_GN[other], pairs))
+        name = f"{names[one]} - {names[other]}"
+        scores.append(_score(measure, name, figures, n, variant=SHARED, role="difference"))
+    return scores
 
 
 def _differences(

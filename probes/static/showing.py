@@ -138,10 +138,11 @@ def notes(asked: Asked, subjects: Sequence[Subject]) -> list[str]:
         f" accuracy; '{SHARED}' is what every model of this call covers, and differences are taken there.",
         "Analogies: 3CosAdd, the three words of the question are no candidates. 'Nearest word to the third' needs no"
         " analogy; what it gets right, the vectors' arithmetic has no part in.",
-        "Intervals are 95 % percentile bootstraps. Analogies: over the pairs of words in each section, since hundreds"
-        " of questions share a few pairs; similarity: over the pairs; categories: over the words of each category. They"
-        " cover other words of the same kind, and neither other sections or categories nor vectors trained with another"
-        " seed or text. Words that stand in several pairs make the intervals of similarity somewhat too narrow.",
+        "Intervals of 95 %: percentile bootstraps over the pairs of words in each section for analogies, since hundreds"
+        " of questions share a few pairs, and over the words of each category; for similarity the jackknife over pairs,"
+        " with those that share a word counted together. They cover other words of the same kind, and neither other"
+        " sections or categories nor vectors trained with another seed or text. Of a dozen words in all pairs, the"
+        " interval of similarity may still be somewhat narrow; a rho of exactly 1 has none.",
         f"'{RANDOM.format('model')}': 5,000 pairs of these words; cosines of two models are not comparable without it.",
     ]
     if any(one.cosines_with_parts for one in subjects):

@@ -3,23 +3,19 @@
 SimLex-999 (Hill et al. 2015) asks for likeness alone, WordSim-353 (Finkelstein et al. 2002) for relatedness as well.
 """
 
-# N pairs, R resamples
+# N pairs
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from probes.intervals import NUM_RESAMPLES, Array, percentiles
+from probes.intervals import Array, percentiles
 from probes.probe_error import ProbeError
 from probes.static.analogies import read_lines
+from probes.static.rank_correlation import FEWEST_PAIRS
 from probes.vectors.word_vectors import WordVectors
-
-FEWEST_PAIRS = 3
-PART = 200
-"""Resamples ranked at once."""
 
 
 @dataclass(frozen=True)
@@ -90,40 +86,7 @@ def _unit(vectors: WordVectors, word: str, with_parts: bool) -> Array | None:
     return np.asarray(found, dtype=np.float64) / length
 
 
-def spearman(cosines_N: Array, judged_N: Array) -> float | None:
-    """Spearman's rho with midranks for ties; None where a side has fewer than 3 values or a single one."""
-    from scipy.stats import spearmanr
-
-    if len(cosines_N) < FEWEST_PAIRS or np.ptp(cosines_N) == 0 or np.ptp(judged_N) == 0:
-        return None
-    return float(spearmanr(cosines_N, judged_N).statistic)
-
-
-def resampled_spearman(cosines_MN: Array, judged_N: Array, *, rng: np.random.Generator) -> Array:
-    """(M, R) Spearman's rho of M models on the same resamples of the pairs, NaN where a resample does not vary."""
-    drawn_RN = rng.integers(len(judged_N), size=(NUM_RESAMPLES, len(judged_N)))
-    parts = [_rank_correlations(cosines_MN, judged_N, part) for part in np.split(drawn_RN, NUM_RESAMPLES // PART)]
-    return np.concatenate(parts, axis=1)
-
-
 def interval(resampled: Array, value: float) -> tuple[float, float]:
     """The 95 % percentile interval of (R,) resampled figures; it holds the figure itself."""
     low, high = percentiles(resampled)
     return min(float(low), value), max(float(high), value)
-
-
-def _rank_correlations(cosines_MN: Array, judged_N: Array, drawn_RN: NDArray[np.int64]) -> Array:
-    judged_RN = _centred_ranks(judged_N[drawn_RN])
-    found = np.full((len(cosines_MN), len(drawn_RN)), np.nan)
-    for row, cosines_N in enumerate(cosines_MN):
-        ranks_RN = _centred_ranks(cosines_N[drawn_RN])
-        sizes_R = np.sqrt((ranks_RN**2).sum(axis=1) * (judged_RN**2).sum(axis=1))
-        np.divide((ranks_RN * judged_RN).sum(axis=1), sizes_R, out=found[row], where=sizes_R > 0)
-    return found
-
-
-def _centred_ranks(values_RN: Array) -> Array:
-    from scipy.stats import rankdata
-
-    ranks: Array = rankdata(values_RN, axis=1)
-    return np.asarray(ranks - ranks.mean(axis=1, keepdims=True))
