@@ -177,8 +177,8 @@ def _sources(design: Design) -> list[str]:
     counts = ", ".join(f"{word.word} {word.num_sources()}" for word in shared[:20])
     found = "Sentences of one source are not independent: n counts them, but they are drawn and shuffled together."
     found += (
-        f" Sources: {counts}{' ...' if len(shared) > 20 else ''}. In simulations with 4 sources a sense, 5 sentences each,"
-        " intervals held the true value 93 to 96 times in 100, those of differences 89 to 94 times."
+        f" Sources: {counts}{' ...' if len(shared) > 20 else ''}. In simulations with 4 sources a sense, 5 sentences"
+        " each, intervals held the true value 93 to 96 times in 100, those of differences 89 to 94 times."
     )
     if alone:
         found += (
