@@ -61,7 +61,9 @@ def resample_counts(
     return counts
 
 
-def deviations(influence: Array, *, counts: NDArray[Any], strata: NDArray[np.int64]) -> Array:
+def deviations(
+    influence: Array, *, counts: NDArray[Any], strata: NDArray[np.int64], sources: NDArray[np.int64] | None = None
+) -> Array:
     """How far the mean over N sentences moves in each resample: (..., R) float64, 0 on average.
 
     Resampling m sentences of a stratum gives (m - 1) / m of the variance of their mean, which is set right here
@@ -72,15 +74,27 @@ def deviations(influence: Array, *, counts: NDArray[Any], strata: NDArray[np.int
             mean of independent outcomes.
         counts: (R, N) from resample_counts.
         strata: (N,) as given there.
+        sources: (N,) what was drawn as a whole, such as the document of each sentence: all of one have the same counts
+            and stratum, and it is sources that m counts. As they are few, the deviations are widened by Student's
+            quantile over the normal one, for as many degrees of freedom as there are sources less strata. None: every
+            sentence by itself.
     """
+    drawn = np.arange(influence.shape[-1]) if sources is None else sources
+    freedom = 0
     centred = np.empty_like(influence, dtype=np.float64)
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
         own = influence[..., members] - influence[..., members].mean(axis=-1, keepdims=True)
         # The mean of equal numbers may differ from them in its last digit, which is no deviation.
         own[np.abs(own) < 1e-12] = 0
-        centred[..., members] = own * np.sqrt(len(members) / max(len(members) - 1, 1))
+        num_drawn = len(np.unique(drawn[members]))
+        freedom += num_drawn - 1
+        centred[..., members] = own * np.sqrt(num_drawn / max(num_drawn - 1, 1))
     moved: Array = centred @ counts.T.astype(np.float64) / influence.shape[-1]
+    if freedom > 0 and len(np.unique(drawn)) < len(drawn):
+        from scipy.stats import t
+
+        moved *= t.ppf((1 + CONFIDENCE) / 2, freedom) / NORMAL_QUANTILE
     return moved
 
 
@@ -111,7 +125,9 @@ def percentile_interval(value: Array, deviation: NDArray[Any]) -> Estimate:
     return Estimate(value, np.minimum(value + low, value), np.maximum(value + high, value))
 
 
-def share_interval(value: Array, deviation: NDArray[Any], n: int, *, is_count: bool) -> Estimate:
+def share_interval(
+    value: Array, deviation: NDArray[Any], n: int, *, is_count: bool, num_sources: int | None = None
+) -> Estimate:
     """A share of n sentences, with Wilson's interval (1927) for as many independent ones as deviate like these.
 
     The percentiles of a share near 0 or 1 are too near to it, and at 1 they claim certainty: 48 of 48 is no proof of
@@ -123,13 +139,14 @@ def share_interval(value: Array, deviation: NDArray[Any], n: int, *, is_count: b
         n: sentences that each figure is taken over.
         is_count: every sentence counts as right or wrong, so that at most n independent ones are taken; else (means of
             several outcomes, shares of pairs) they may deviate less.
+        num_sources: that the sentences come from, which stand for n at 0 and 1; None: n.
     """
     value = np.clip(value, 0.0, 1.0)
     variance = deviation.var(axis=-1, dtype=np.float64)
     spread = value * (1 - value)
     independent = np.where(variance > 0, spread / np.where(variance > 0, variance, 1), np.inf)
     most = np.where(variance > 0, n if is_count else np.inf, np.inf)
-    effective = np.where(spread > 0, np.clip(independent, 1, most), n)
+    effective = np.where(spread > 0, np.clip(independent, 1, most), n if num_sources is None else num_sources)
     squared = NORMAL_QUANTILE**2
     middle = (value + squared / (2 * effective)) / (1 + squared / effective)
     half = np.sqrt(squared * spread / effective + (squared / (2 * effective)) ** 2) / (1 + squared / effective)

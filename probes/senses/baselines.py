@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.intervals import Array, deviations
+from probes.intervals import Array
 from probes.senses.design import Design, WordDesign
 from probes.senses.measures import ACCURACY, Figure, Figures, shots_measure
 from probes.senses.shots import SHOTS
@@ -77,7 +77,7 @@ def _accuracies(outcomes: list[Array], design: Design) -> Figures:
 
 def _figure(name: str, outcomes: list[Array], design: Design) -> Figure:
     num_words, num_resamples = len(design.words), len(design.words[0].counts)
-    value, n = np.full((1, num_words), np.nan), np.zeros(num_words)
+    value, n, num_sources = np.full((1, num_words), np.nan), np.zeros(num_words), np.zeros(num_words)
     deviation = np.full((1, num_words, num_resamples), np.nan, dtype=np.float32)
     for w, (word, of_word) in enumerate(zip(design.words, outcomes, strict=True)):
         tested: NDArray[np.bool_] = np.ones(word.n, dtype=bool)
@@ -87,5 +87,5 @@ def _figure(name: str, outcomes: list[Array], design: Design) -> Figure:
                 continue
             tested = np.asarray(word.shots[number].tested.any(axis=0))
         value[0, w], n[w] = of_word[tested].mean(), tested.sum()
-        deviation[0, w] = deviations(of_word[tested], counts=word.counts[:, tested], strata=word.strata[tested])
-    return Figure(value, deviation, n, is_share=True, is_count=True)
+        deviation[0, w], num_sources[w] = word.moved(of_word[tested], tested), word.num_sources(tested)
+    return Figure(value, deviation, n, is_share=True, is_count=True, num_sources=num_sources)

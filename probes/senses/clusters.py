@@ -100,7 +100,7 @@ def agreement(vectors_nD: Vectors, labels: Numbers, halves_Hn: Bools, *, seed: i
 
 
 def draw_halves(strata: Numbers, rng: np.random.Generator) -> Bools:
-    """(2 NUM_SPLITS, n) halves of the sentences, half of each stratum in each, every two together all of them."""
+    """(2 NUM_SPLITS, n) halves of the sentences (or sources), half of each stratum in each, every two together all."""
     halves = []
     for _ in range(NUM_SPLITS):
         # Within a stratum, ranks of random numbers alternate between the halves; which half begins is drawn as well.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.intervals import NUM_RESAMPLES, resample_counts
+from probes.intervals import NUM_RESAMPLES, Array, deviations, resample_counts
 from probes.probe_error import ProbeError
 from probes.senses.clusters import draw_halves
 from probes.senses.shots import SHOTS, Shots, draw_shots
@@ -30,10 +30,13 @@ class WordDesign:
     """(n,) number of each sentence's sense."""
     comparable: NDArray[np.bool_]
     """(n, n) whether the second may be a neighbour of the first: not itself, and not from the same source."""
+    sources: NDArray[np.int64]
+    """(n,) number of the document of each sentence, one of its own where the table names none."""
     strata: NDArray[np.int64]
-    """(n,) what is resampled by itself: each sense, and its train and test part where there are such."""
+    """(n,) what is resampled by itself: each sense, and its train and test part where there are such. A source belongs
+    to the one that most of its sentences do."""
     counts: NDArray[np.int64]
-    """(R, n) how often each resample draws each sentence, stratum by stratum."""
+    """(R, n) how often each resample draws each sentence, stratum by stratum and all of a source together."""
     trained: NDArray[np.bool_] | None
     """(n,) which sentences are the train part; None: there are no such parts."""
     shots: dict[int, Shots]
@@ -48,6 +51,15 @@ class WordDesign:
     @property
     def n(self) -> int:
         return len(self.rows)
+
+    def moved(self, influence: Array, tested: NDArray[np.bool_] | slice = slice(None)) -> Array:
+        """(..., R) how far each resample moves a mean, by the influence of its sentences (all, or the tested ones)."""
+        return deviations(
+            influence, counts=self.counts[:, tested], strata=self.strata[tested], sources=self.sources[tested]
+        )
+
+    def num_sources(self, tested: NDArray[np.bool_] | slice = slice(None)) -> int:
+        return len(np.unique(self.sources[tested]))
 
 
 @dataclass(frozen=True)
@@ -144,13 +156,16 @@ def _word_design(
     chosen = [usages[row] for row in rows]
     senses = sorted({usage.sense for usage in chosen})
     labels = np.array([senses.index(usage.sense) for usage in chosen])
-    # Sentences without a source have one of their own.
-    sources = np.unique([u.source or f"\0{i}" for i, u in enumerate(chosen)], return_inverse=True)[1]
+    # Sentences without a source have one of their own. Numbered as they first come up.
+    numbers: dict[str, int] = {}
+    sources = np.array([numbers.setdefault(u.source or f"\0{i}", len(numbers)) for i, u in enumerate(chosen)])
     own_seed = _number(f"{seed} {word}")
     splits = np.array([getattr(usage, "split", None) or "" for usage in chosen])
-    strata = np.unique(labels * 3 + np.unique(splits, return_inverse=True)[1], return_inverse=True)[1]
+    of_sentences = np.unique(labels * 3 + np.unique(splits, return_inverse=True)[1], return_inverse=True)[1]
+    of_sources = np.array([np.bincount(of_sentences[sources == source]).argmax() for source in range(len(numbers))])
     rng = np.random.default_rng([own_seed, 1])
-    halves = draw_halves(strata, np.random.default_rng([own_seed, 5]))
+    halves = draw_halves(of_sources, np.random.default_rng([own_seed, 5]))[:, sources]
+    counts = resample_counts(of_sources, rng=np.random.default_rng([own_seed, 0]), num_resamples=num_resamples)
     multipliers = np.random.default_rng([own_seed, 6]).normal(size=(num_resamples, len(halves)))
     return WordDesign(
         word,
@@ -158,8 +173,9 @@ def _word_design(
         senses,
         labels,
         sources[:, None] != sources[None, :],
-        strata,
-        resample_counts(strata, rng=np.random.default_rng([own_seed, 0]), num_resamples=num_resamples),
+        sources,
+        of_sources[sources],
+        counts[:, sources],
         splits == "train" if (splits == "train").any() and (splits == "test").any() else None,
         {s: found for s in SHOTS if (found := draw_shots(labels, sources, splits, s, rng)) is not None},
         halves,

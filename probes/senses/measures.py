@@ -13,7 +13,7 @@ from probes.senses.clusters import agreement, silhouette
 from probes.senses.design import Design, WordDesign
 from probes.senses.neighbours import nearest
 from probes.senses.pairs import Pairs, auc, cosine_gap, threshold_accuracy
-from probes.senses.shots import SHOTS, STILL, shot_outcomes, unit
+from probes.senses.shots import SHOTS, STILL, Bools, shot_outcomes, unit
 from probes.source import Vectors
 
 ACCURACY, PAIR_AUC, PAIR_ACCURACY, GAP = "accuracy", "pair_auc", "pair_accuracy", "same_minus_different"
@@ -65,6 +65,8 @@ class Figure:
     """Of 0..1, so that the interval stays there."""
     is_count: bool = False
     """Besides, every sentence is right or wrong: then a share of n deviates no less than that of n independent ones."""
+    num_sources: Array | None = None
+    """(W,) that the sentences come from; None: as many as sentences."""
     parts: tuple["Figure", "Figure"] | None = None
     """What it is the difference of."""
 
@@ -106,6 +108,7 @@ def mean_of(figures: Sequence[Figures]) -> Figures:
             first.n,
             first.is_share,
             first.is_count and len(figures) == 1,
+            first.num_sources,
         )
         for key, first in figures[0].items()
     }
@@ -119,7 +122,15 @@ class _Collected:
         self._num_resamples = len(design.words[0].counts)
         self.figures: Figures = {}
 
-    def put(self, key: Key, at: tuple[int | slice, int], value: float | Array, deviation: Array, n: int) -> None:
+    def put(
+        self,
+        key: Key,
+        at: tuple[int | slice, int],
+        value: float | Array,
+        deviation: Array,
+        word: WordDesign,
+        tested: Bools | slice = slice(None),
+    ) -> None:
         if key not in self.figures:
             empty = np.full((*self._shape, self._num_resamples), np.nan, dtype=np.float32)
             self.figures[key] = Figure(
@@ -128,9 +139,12 @@ class _Collected:
                 np.zeros(self._shape[1]),
                 is_share=MEASURES[key[0]].unit == "share",
                 is_count=key[0] == ACCURACY,
+                num_sources=np.zeros(self._shape[1]),
             )
         figure = self.figures[key]
-        figure.value[at], figure.deviation[at], figure.n[at[1]] = value, deviation, n
+        assert figure.num_sources is not None
+        figure.value[at], figure.deviation[at] = value, deviation
+        figure.n[at[1]], figure.num_sources[at[1]] = len(word.labels[tested]), word.num_sources(tested)
 
 
 def z_scored(vectors_KnD: Vectors) -> Vectors:
@@ -192,13 +206,13 @@ def _of_layer(collected: _Collected, space: str, k: int, w: int, word: WordDesig
         (GAP, cosine_gap(pairs)),
         (SILHOUETTE, silhouette(cosines, word.labels)),
     ]
-    moved = deviations(np.array([one[1] for _, one in results]), counts=word.counts, strata=word.strata)
+    moved = word.moved(np.array([one[1] for _, one in results]))
     for (name, (value, _)), deviation in zip(results, moved, strict=True):
-        collected.put((name, space), (k, w), value, deviation, word.n)
+        collected.put((name, space), (k, w), value, deviation, word)
     for name, (value, of_halves) in agreement(unit_nD, word.labels, word.halves, seed=word.seed).items():
         # Normal weights (Wu 1986) give resamples as many as wished, the same for every model.
         deviation = word.half_weights @ (of_halves - of_halves.mean())
-        collected.put((name, space), (k, w), value, deviation, word.n)
+        collected.put((name, space), (k, w), value, deviation, word)
     return pairs
 
 
@@ -209,24 +223,23 @@ def _of_thresholds(collected: _Collected, space: str, pairs: list[list[Pairs]], 
     for k in range(len(pairs[0])):
         of_words = threshold_accuracy([by_layer[k] for by_layer in pairs])
         for w, (word, (value, influence)) in enumerate(zip(design.words, of_words, strict=True)):
-            moved = deviations(influence, counts=word.counts, strata=word.strata)
-            collected.put((PAIR_ACCURACY, space), (k, w), value, moved, word.n)
+            collected.put((PAIR_ACCURACY, space), (k, w), value, word.moved(influence), word)
 
 
 def _of_shots(collected: _Collected, space: str, w: int, word: WordDesign, vectors_KnD: Vectors) -> None:
     """Put in the accuracies of centroids of few sentences, which move with the sentences tested and those drawn."""
     for number, shots in word.shots.items():
         outcomes_KTn = shot_outcomes(vectors_KnD, word.labels, shots, z_scored=bool(space))
-        tested = shots.tested.any(axis=0)
+        tested = np.asarray(shots.tested.any(axis=0))
         by_sentence = np.nanmean(outcomes_KTn[:, :, tested], axis=1)
-        moved = deviations(by_sentence, counts=word.counts[:, tested], strata=word.strata[tested])
+        moved = word.moved(by_sentence, tested)
         by_draw = np.nanmean(outcomes_KTn, axis=2)
         one_stratum = np.zeros(by_draw.shape[1], dtype=np.int64)
         rng = np.random.default_rng([word.seed, 2, number])
         counts = resample_counts(one_stratum, rng=rng, num_resamples=len(word.counts))
         moved += shots.draw_factor * deviations(by_draw, counts=counts, strata=one_stratum)
         key = (shots_measure(number), space)
-        collected.put(key, (slice(None), w), by_sentence.mean(axis=1), moved, int(tested.sum()))
+        collected.put(key, (slice(None), w), by_sentence.mean(axis=1), moved, word, tested)
 
 
 def layers_picked_elsewhere(accuracy: Figure) -> list[int]:

@@ -1,8 +1,10 @@
 """How often shuffled senses do as well: permutation tests of the nearest-neighbour accuracy.
 
-The senses of a word's sentences are shuffled among them, the vectors stay; p is the share of shufflings, the true one
-among them, that reach at least its accuracy (Phipson & Smyth 2010), so that it is never 0. Over words the same with the
-mean of their accuracies, and p by word corrected for the number of words by Holm (1979).
+The senses of a word's sentences are shuffled among them, the vectors stay. Sentences of one source are no independent
+draws: a source all of one sense is shuffled as a whole with the others like it (so that senses may change in size where
+sources differ in it), one of several senses keeps them and they are shuffled inside it. p is the share of shufflings,
+the true one among them, that reach at least its accuracy (Phipson & Smyth 2010), so that it is never 0. Over words the
+same with the mean of their accuracies, and p by word corrected for the number of words by Holm (1979).
 """
 
 # n sentences of one word, P shufflings, W words
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.intervals import CONFIDENCE, Array
-from probes.senses.design import Design
+from probes.senses.design import Design, WordDesign
 from probes.senses.neighbours import nearest
 
 NUM_SHUFFLES = 1999
@@ -42,11 +44,27 @@ def shuffle_test(cosines: Sequence[Sequence[Array]], design: Design, *, num_shuf
     for w, word in enumerate(design.words):
         shares = np.mean([nearest(one[w], word.labels, word.comparable).neighbours for one in cosines], axis=0)
         rng = np.random.default_rng([word.seed, 3])
-        labels = rng.permuted(np.tile(word.labels, (num_shuffles, 1)), axis=1)
+        labels = shuffled_labels(word, num_shuffles, rng)
         every = _accuracies(shares, np.concatenate([word.labels[None], labels]))
         true[w], shuffled_WP[w] = every[0], every[1:]
     by_word = _p(true[:, None], shuffled_WP)
     return Shuffled(float(_p(true.mean()[None], shuffled_WP.mean(axis=0))), by_word, holm(by_word))
+
+
+def shuffled_labels(word: WordDesign, num_shuffles: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(P, n) the word's senses shuffled, source by source."""
+    sizes = np.bincount(word.sources)
+    least, most = np.full(len(sizes), len(word.senses)), np.full(len(sizes), -1)
+    np.minimum.at(least, word.sources, word.labels)
+    np.maximum.at(most, word.sources, word.labels)
+    whole = np.flatnonzero(least == most)
+    of_sources = np.tile(least, (num_shuffles, 1))
+    of_sources[:, whole] = rng.permuted(of_sources[:, whole], axis=1)
+    labels: NDArray[np.int64] = of_sources[:, word.sources]
+    for source in np.flatnonzero(least < most):
+        members = np.flatnonzero(word.sources == source)
+        labels[:, members] = rng.permuted(np.tile(word.labels[members], (num_shuffles, 1)), axis=1)
+    return labels
 
 
 def holm(p_W: Array) -> Array:

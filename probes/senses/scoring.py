@@ -120,7 +120,8 @@ def _over_sentences(figure: Figure, words: NDArray[np.int64]) -> Estimate:
     value, deviation = figure.value[:, words].mean(axis=1), figure.deviation[:, words].mean(axis=1)
     n = int(figure.n[words].sum())
     if figure.is_share:
-        return share_interval(value, deviation, n, is_count=figure.is_count)
+        num_sources = n if figure.num_sources is None else int(figure.num_sources[words].sum())
+        return share_interval(value, deviation, n, is_count=figure.is_count, num_sources=num_sources)
     if figure.parts is None or not figure.is_share_difference:
         return percentile_interval(value, deviation)
     one, other = figure.parts

@@ -35,7 +35,7 @@ class Shots:
     tested: Bools
     """(T, n) the sentences that each draw is tested on: none from a source that was drawn."""
     share: float
-    """The greatest share of a sense's sentences that a draw takes."""
+    """The greatest share of a sense's sources that draws take on average: of its sentences where each has its own."""
 
     @property
     def draw_factor(self) -> float:
@@ -83,7 +83,10 @@ def draw_shots(
     )
     testable = splits == "test" if has_parts else np.ones(len(labels), dtype=bool)
     tested = np.array([testable & ~np.isin(sources, sources[one.ravel()]) for one in drawn])
-    share = num_shots / min(map(len, pools))
+    share = max(
+        float(np.mean([len(np.unique(sources[one])) for one in drawn[:, sense]]) / len(np.unique(sources[pool])))
+        for sense, pool in enumerate(pools)
+    )
     return Shots(drawn, tested, share) if share < 1 and tested.any(axis=1).all() else None
 
 
