@@ -21,7 +21,7 @@ from probes.static.pair_intervals import mean_over_pairs, resampled_means
 from probes.static.rank_correlation import difference_interval, influences, spearman
 from probes.static.similarity import Similarities, interval
 from probes.static.subject import Subject
-from probes.word_vectors import fold
+from probes.vectors.word_vectors import fold
 
 SHARED = "covered by all"
 PARTS = "unknown words made of their parts"
