@@ -104,14 +104,7 @@ class Examination:
 
     def label(self, kind: str, model: Model) -> str:
         """How a model's own baseline is called."""
-        return self.free(baseline_of(kind, model.name, self.inquiry.models))
-
-    def free(self, name: str) -> str:
-        """A baseline's name, marked as one where a model of the call bears it."""
-        taken = {model.name for model in (*self.inquiry.models, *self.baseline_models)}
-        while name in taken:
-            name += " (baseline)"
-        return name
+        return baseline_of(kind, model.name, self.inquiry.models)
 
     def others(self, name: str) -> list[str]:
         """The baselines that a model is compared with: its own and those that all share."""
@@ -188,16 +181,16 @@ class Examination:
         """What no model has a part in."""
         if vectors is not None:
             name = Path(vectors.name).name
-            self._static(vectors, self.free(f"{STATIC} of {name}"), self.free(f"{CONTEXT} of {name}"))
+            self._static(vectors, f"{STATIC} of {name}", f"{CONTEXT} of {name}")
 
         def contexts(word: Any) -> Vectors:
             return baselines.tf_idf(self.design.usages, word)
 
-        name = self.free(TFIDF)
+        name = TFIDF
         self._keep(name, "baseline", [None], measure(contexts, 1, self.design, spaces=("",)))
         self._shuffle(name, "baseline", None, [contexts])
         for name, figures in baselines.guesses(self.design).items():
-            self._keep(self.free(name), "baseline", [None], figures)
+            self._keep(name, "baseline", [None], figures)
 
     def _keep(self, name: str, role: Role, layers: list[int] | list[None], figures: Figures) -> None:
         self.scores += scores_of(figures, self.design, model=name, layers=layers, role=role)

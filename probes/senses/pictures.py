@@ -135,7 +135,7 @@ def _curves(examination: "Examination", measure: str) -> Picture:
     levels = [
         Level(f"{s.model} ({scale * s.value:.{0 if scale == 100 else 2}f})", scale * s.value)
         for s in scores
-        if s.layer is None and s.model != examination.free(CHANCE)
+        if s.layer is None and s.model != CHANCE
     ]
     file = f"senses.{file_stem(measure)}.png"
     draw_curves(

@@ -138,7 +138,7 @@ def _correlations(
     measure: str, names: list[str], cosines: list[Array], asked: Similarities, *, variant: str = ""
 ) -> list[Score]:
     """Of several models on the pairs that all of them cover, and their paired differences."""
-    found = ~np.isnan(cosines).any(axis=0)
+    found = np.asarray(~np.isnan(cosines).any(axis=0))
     cosines_GN = np.array([one[found] for one in cosines])
     values = [spearman(one, asked.judged[found]) for one in cosines_GN]
     known = [value for value in values if value is not None]
