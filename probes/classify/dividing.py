@@ -70,8 +70,8 @@ def check_classes(train: LabelledTexts, test: LabelledTexts) -> None:
     """See to it that a classifier can be fitted and tested.
 
     Raises:
-        ProbeError: one class only, a class with fewer different training texts than LEAST_OF_A_CLASS, or a class of the test
-            texts that the training texts lack.
+        ProbeError: one class only, a class with fewer different training texts than LEAST_OF_A_CLASS, or a class of the
+            test texts that the training texts lack.
     """
     counts = Counter(label for label, _ in {*zip(train.labels, train.texts, strict=True)})
     if len(counts) < 2:
@@ -83,7 +83,8 @@ def check_classes(train: LabelledTexts, test: LabelledTexts) -> None:
     if rare:
         raise ProbeError(
             f"{train.file}: {_named(rare)} has {counts[rare[0]]} training text, expected {LEAST_OF_A_CLASS} or more"
-            " that differ: one to fit the classifier on and one to choose its regularisation on. Add texts or take the class out."
+            " that differ: one to fit the classifier on and one to choose its regularisation on. Add texts or take the"
+            " class out."
         )
     unknown = [name for name in test.classes if name not in counts]
     if unknown:

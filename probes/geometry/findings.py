@@ -43,7 +43,8 @@ HEADLINES = (
 
 NOTES = [
     "Words are whole (the mean of their pieces unless told otherwise), in lower case where they are compared with"
-    " themselves, which is in other sentences, never inside one. Measures are those of Ethayarajh (2019), definitions 1 to 3.",
+    " themselves, which is in other sentences, never inside one. Measures are those of Ethayarajh (2019),"
+    " definitions 1 to 3.",
     "Anisotropy is the mean cosine of two words of different sentences, over all such pairs; adjusted figures are minus"
     " it. Its intervals resample sentences, since pairs share words.",
     "A word's cosine to the mean of its sentence is high by construction, as the mean holds the word: so even vectors"

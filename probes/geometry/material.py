@@ -70,8 +70,8 @@ class Material:
         often = [word for word in ranked if spread[word] >= min_uses]
         if not often:
             raise ProbeError(
-                f"no word stands in {min_uses} sentences; {ranked[0]!r} stands in {spread[ranked[0]]} of {len(kept)}, and"
-                " none in more. Add sentences or lower --min-uses."
+                f"no word stands in {min_uses} sentences; {ranked[0]!r} stands in {spread[ranked[0]]} of {len(kept)},"
+                " and none in more. Add sentences or lower --min-uses."
             )
         uses = [_drawn(np.array(rows[word]), owners_W, rng) for word in often]
         return cls(

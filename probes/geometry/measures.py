@@ -1,10 +1,11 @@
 """The measures of Ethayarajh (2019), definitions 1 to 3, and of Timkey & van Schijndel (2021), of one layer.
 
-Differs from the papers: a word is compared with itself in other sentences only, not inside one; random pairs are all pairs of words of different sentences, not a sample of a thousand; the
-cosine of a word to the mean of its sentence is high by construction, since the mean holds the word itself, so beside
-the papers' baseline (random pairs) stand the same sentences with their words shuffled among them. Maximum explainable
-variance is taken of the matrix as it is, not centred: the square of its greatest singular value over the sum of all
-squares, so words that all lie in one direction, at whatever length, reach 1.
+Differs from the papers: a word is compared with itself in other sentences only, not inside one; random pairs are all
+pairs of words of different sentences, not a sample of a thousand; the cosine of a word to the mean of its sentence is
+high by construction, since the mean holds the word itself, so beside the papers' baseline (random pairs) stand the same
+sentences with their words shuffled among them. Maximum explainable variance is taken of the matrix as it is, not
+centred: the square of its greatest singular value over the sum of all squares, so words that all lie in one direction,
+at whatever length, reach 1.
 """
 
 # N sentences, W words of all of them in their order, V words that occur often enough, D hidden size, R resamples

@@ -47,8 +47,8 @@ def read_labelled_words(path: Path, *, column: str | None = None) -> list[Labell
         column: of the label: a number counted from 1, or a name of the header; None: the usual one.
 
     Raises:
-        ProbeError: the file is missing, empty, not UTF-8 or no text, has no such column, a line with too few columns, a word
-            that does not stand in its sentence, or no label at all.
+        ProbeError: the file is missing, empty, not UTF-8 or no text, has no such column, a line with too few columns, a
+            word that does not stand in its sentence, or no label at all.
     """
     lines = list(_lines(path))
     first = next((cells for _, cells in lines if cells), None)

@@ -22,7 +22,8 @@ NOTES = [
     f"{RANDOM.capitalize()}: the same architecture and tokenizer, never trained, drawn once from the seed; another draw"
     f" would differ. {STATIC.capitalize()}: one input embedding for each word, the mean over the forms that it has in"
     f" its sentences, so that both sides of a pair are the same and every cosine is 1. {CONTEXT.capitalize()}: the mean"
-    f" of the input embeddings beside the word. {TFIDF}: of all words beside the word, weighted by the training part. {MAJORITY.capitalize()}:"
+    f" of the input embeddings beside the word. {TFIDF}: of all words beside the word, weighted by the training part."
+    f" {MAJORITY.capitalize()}:"
     " the commoner label of the training part. Cosines of different layers and models share no scale; each has a"
     " threshold of its own.",
 ]
