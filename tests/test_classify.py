@@ -33,7 +33,7 @@ def _task(labels: np.ndarray, num_test: int, *, seeds: int = 2, hidden: int | No
     texts = [f"text {i}" for i in range(len(labels))]
     train = LabelledTexts(texts[:-num_test], names[:-num_test])
     test = LabelledTexts(texts[-num_test:], names[-num_test:])
-    return Task(train, test, splits_of(train.labels, [np.arange(len(train))] * seeds, seed=0), hidden)
+    return Task(train, test, splits_of(train, [np.arange(len(train))] * seeds, seed=0), hidden)
 
 
 def _layers(labels: np.ndarray, num_test: int, *, told: float = 4.0, seed: int = 0) -> Layers:
@@ -188,7 +188,7 @@ def _words_task(num: int = 60, *, seeds: int = 2) -> Task:
     texts = [" ".join(rng.choices(words[label].split(), k=2)) + " and number" for label in labels]
     cut = num * 2 // 3
     train, test = LabelledTexts(texts[:cut], labels[:cut]), LabelledTexts(texts[cut:], labels[cut:])
-    return Task(train, test, splits_of(train.labels, [np.arange(cut)] * seeds, seed=0))
+    return Task(train, test, splits_of(train, [np.arange(cut)] * seeds, seed=0))
 
 
 @pytest.mark.parametrize("counting", ["bag of words", "TF-IDF"])
@@ -199,14 +199,14 @@ def test_words_that_tell_the_class_are_learnt(counting: str) -> None:
 
 def test_texts_without_a_word_are_refused() -> None:
     texts = LabelledTexts(["?!"] * 20, ["a", "b"] * 10, "file.csv")
-    task = Task(texts, texts, splits_of(texts.labels, [np.arange(20)], seed=0))
+    task = Task(texts, texts, splits_of(texts, [np.arange(20)], seed=0))
     with pytest.raises(ProbeError, match=r"file\.csv: no text of it has a word .*--text-field"):
         fit_words(task, "TF-IDF")
 
 
 def test_the_majority_is_that_of_the_training_texts() -> None:
     train = LabelledTexts(["t"] * 9, list("aabbbbccc"))
-    task = Task(train, LabelledTexts(["t"] * 4, list("aaab")), splits_of(train.labels, [np.arange(9)], seed=0))
+    task = Task(train, LabelledTexts(["t"] * 4, list("aaab")), splits_of(train, [np.arange(9)], seed=0))
     judge = Judge(task.test_classes, task.classes, rng=np.random.default_rng(0))
     found = judge.accuracy(fit_majority(task))
     assert (found.value, found.low, found.high) == (0.25, 0.25, 0.25)
@@ -439,6 +439,25 @@ def test_word_vectors_that_know_no_word_guess_and_it_is_said(tmp_path: Path) -> 
     )
     found = _scores(results, "accuracy", model="vectors.txt", group=None)[0]
     assert found.value == _scores(results, "accuracy", model="majority class", group=None)[0].value
+
+
+def test_the_order_of_rows_makes_no_difference(tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("3 2\nthe 1 2\nhere 2 1\nso 0 1\n")
+    _file(tmp_path / "train.csv", 50)
+    header, *rows = (tmp_path / "train.csv").read_text().splitlines()
+    turned = tmp_path / "turned.csv"
+    turned.write_text("\n".join([header, *random.Random(1).sample(rows, len(rows))]) + "\n")
+    options = ["--most", "30", "--sizes", "20", "--seeds", "2", "--no-pictures", "--out", str(tmp_path / "out")]
+    files = [str(tmp_path / "train.csv"), str(turned)]
+    for given in ([[file] for file in files], [[file, "--test", file] for file in files]):
+        one, other = (conduct("classify", PROBE, [str(vectors), "--train", *one, *options]).results for one in given)
+        assert one.scores == other.scores and one.tables == other.tables
+
+
+def test_more_hidden_units_than_memory_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProbeError, match=r"--hidden: got 999999999, expected at most 4,096"):
+        conduct("classify", PROBE, ["model", "--train", "train.csv", "--hidden", "999999999"])
 
 
 def _of_words(tmp_path: Path, vectors: Path, *options: str) -> Results:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,23 @@ def test_words_are_whole_and_alike_in_either_case() -> None:
     assert of.num_words == 7
 
 
+def test_a_word_is_compared_with_itself_in_other_sentences_only() -> None:
+    of = material(["bank bank the", "the bank so", "so is so"])
+    assert of.words == ["bank", "so", "the"]
+    vectors = np.random.default_rng(5).normal(size=(9, 4)).astype(np.float32)
+    cosines = unit(vectors) @ unit(vectors).T
+    expected = [(cosines[0, 4] + cosines[1, 4]) / 2, (cosines[5, 6] + cosines[5, 8]) / 2, cosines[2, 3]]
+    found = measure(vectors, of)
+    np.testing.assert_allclose(found.by_word + found.figures["anisotropy"].value, expected, atol=1e-9)
+    with pytest.raises(ProbeError, match="no word stands in 2 sentences; 'bank' stands in 1 of 2"):
+        material(["bank bank bank bank bank", "the so"])
+
+
+def test_of_many_uses_those_of_other_sentences_come_first() -> None:
+    of = material(["bank " * 300, "the bank", "a bank"])
+    assert len(of.uses[0]) == 100 and set(of.owners[of.uses[0]]) == {0, 1, 2}
+
+
 def test_words_that_a_source_does_not_read_are_left_out() -> None:
     source = WordVectors(["bank", "the"], np.eye(2, dtype=np.float32), name="two words")
     sentence = "the bank is the"
@@ -195,6 +213,36 @@ def test_a_model_beside_itself_differs_by_nothing(tmp_path: Path, model: Path, t
     assert not list(tmp_path.glob("*.png"))
 
 
+def test_words_that_one_model_does_not_read_are_said_to_be_left_out_for_all(
+    tmp_path: Path, model: Path, text: Path
+) -> None:
+    vectors = tmp_path / "glove.txt"
+    vectors.write_text("3 2\nthe 1 0\nbank 0 1\nso 1 1\n", encoding="utf-8")
+    alone = probe(model, "--sentences", text, "--out", tmp_path, "--no-pictures")
+    beside = probe(model, vectors, "--sentences", text, "--out", tmp_path, "--no-pictures")
+    assert not any("does not read" in note for note in alone.notes)
+    said = next(note for note in beside.notes if "glove.txt does not read" in note)
+    assert "tiny does not" not in said and "may be others when it stands alone" in said
+    assert beside.data["words"] < alone.data["words"]
+
+
+def test_the_order_of_lines_makes_no_difference(tmp_path: Path, model: Path, text: Path) -> None:
+    turned, options = tmp_path / "turned.txt", ["--most", "9", "--out", tmp_path, "--no-pictures"]
+    turned.write_text("".join(reversed(text.read_text().splitlines(keepends=True))))
+    one, other = (probe(model, "--sentences", path, *options) for path in (text, turned))
+    assert one.data["sentences"] == 9 and one.scores == other.scores and one.tables == other.tables
+
+
+def test_tables_of_models_with_like_names_are_apart(tmp_path: Path, text: Path) -> None:
+    models = []
+    for name in ("a.b.txt", "a-b.txt"):
+        models.append(tmp_path / name)
+        models[-1].write_text("3 2\nthe 1 0\nbank 0 1\nso 1 1\n", encoding="utf-8")
+    found = probe(*models, "--sentences", text, "--out", tmp_path / "out", "--no-pictures")
+    names = [table.name for table in found.tables]
+    assert len(set(names)) == 2 and all((tmp_path / "out" / f"geometry.{name}.csv").is_file() for name in names)
+
+
 def test_layers_in_several_passes_are_those_of_one(
     tmp_path: Path, model: Path, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +262,8 @@ def test_word_vectors_are_taken_as_they_are(tmp_path: Path, text: Path) -> None:
     vectors.write_text("4 3\nthe 1 0 0.5\nbank 0 1 0.5\nso 1 1 0\ntwo -1 0 2\n", encoding="utf-8")
     found = probe(vectors, "--sentences", text, "--out", tmp_path, "--no-pictures")
     assert {s.model for s in found.scores} == {"glove.txt"}
+    assert found.data["words_not_read_by"] == {"glove.txt": 36}
+    assert "66 of 102" in next(note for note in found.notes if "glove.txt does not read 36" in note)
     same = next(s for s in found.scores if (s.measure, s.variant) == ("self_similarity", ""))
     assert abs(same.value - 1) < 1e-6 and same.n == 4
 
@@ -239,12 +289,26 @@ def test_of_many_sentences_some_are_drawn_by_the_seed(tmp_path: Path) -> None:
         assert first == again != other and len(set(first)) == 20 and set(first) <= set(texts)
 
 
+def test_every_sentence_is_drawn_as_often_as_any_other(tmp_path: Path) -> None:
+    plain, rows = tmp_path / "many.txt", tmp_path / "many.jsonl"
+    texts = [f"Number {i} is here." for i in range(20)]
+    plain.write_text("\n".join([*texts, *[texts[0]] * 50]), encoding="utf-8")
+    rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    for path in (plain, rows):
+        times = Counter(text for seed in range(400) for text in read_sentences(path, most=5, seed=seed))
+        # 100 times on average, with a deviation of 8.7.
+        assert len(times) == 20 and min(times.values()) > 65 and max(times.values()) < 135
+
+
 MISTAKES = {
     "no file": (["--sentences", "none.txt"], r"--sentences.*none\.txt"),
     "an empty file": (["--sentences", "empty.txt"], "empty"),
     "an empty table": (["--sentences", "empty.tsv"], "an empty file, expected one that is called sentence"),
     "no column": (["--sentences", "wrong.tsv"], "the columns word, text, expected one that is called sentence"),
-    "words that occur once": (["--sentences", "few.txt"], "no word occurs 5 times.*occurs 2 times.*lower --min-uses"),
+    "words that occur once": (
+        ["--sentences", "few.txt"],
+        "no word stands in 5 sentences; 'the' stands in 2 of 2.*lower --min-uses",
+    ),
     "one sentence": (["--sentences", "one.txt"], "got 1 sentence.*expected at least 2"),
     "no sentence wanted": (["--most", "0"], "--most: got 0, expected at least 1"),
     "words compared with nothing": (["--min-uses", "1"], "--min-uses: got 1, expected at least 2"),

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         _read(tmp_path / "none.csv")
 
 
-def _texts(labels: str, file: str) -> LabelledTexts:
+def _texts(labels: Sequence[str], file: str) -> LabelledTexts:
     return LabelledTexts([f"text {i}" for i in range(len(labels))], list(labels), file)
 
 
@@ -93,7 +94,7 @@ def _texts(labels: str, file: str) -> LabelledTexts:
     ("train", "test", "message"),
     [
         ("aaaa", "aa", r"train: all its 4 texts are of the class 'a', expected two classes"),
-        ("aaab", "ab", r"train: the class 'b' has 1 training text, expected 2 or more"),
+        ("aaab", "ab", r"train: the class 'b' has 1 training text, expected 2 or more that differ"),
         ("aabb", "abcd", r"test: the class 'c' \(and 1 more\) is in no training text of train.*'a', 'b'"),
     ],
 )
@@ -111,16 +112,42 @@ def test_a_division_takes_its_share_of_every_class_and_each_row_once(share: floa
     labels = list("a" * 40 + "b" * 10 + "c" * 2)
     order = np.random.default_rng(4).permutation(len(labels))
     labels = [labels[row] for row in order]
-    first, second = divide(labels, share, rng=np.random.default_rng(0))
+    first, second = divide(_texts(labels, ""), share, rng=np.random.default_rng(0))
     assert sorted([*first, *second]) == list(range(52))
     for name, number in Counter(labels).items():
         taken = sum(labels[row] == name for row in second)
         assert 1 <= taken < number and abs(taken - share * number) <= 1
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_texts_are_never_on_two_sides_of_a_division(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(30, size=200)
+    # A tenth of the rows contradict the class that their text has elsewhere.
+    labels = ["abc"[(number + (rng.random() < 0.1)) % 3] for number in numbers]
+    texts = LabelledTexts([f"text {number}" for number in numbers], labels)
+    for share in (0.2, 0.5, 0.9):
+        first, second = (texts.taken(rows) for rows in divide(texts, share, rng=np.random.default_rng(seed)))
+        assert not {*first.texts} & {*second.texts} and len(first) + len(second) == 200
+        assert set(first.labels) == set("abc")
+
+
+def test_every_class_is_in_the_first_part_whatever_classes_its_texts_have_besides() -> None:
+    texts = LabelledTexts(["1", "2", "3", "4", "5", "1", "2", *"1212"], list("aaaaabbbbbb"))
+    for seed in range(20):
+        first, second = divide(texts, 0.6, rng=np.random.default_rng(seed))
+        assert set(texts.taken(first).labels) == {"a", "b"} and len(second)
+
+
+def test_a_class_of_one_text_that_is_repeated_is_refused() -> None:
+    texts = LabelledTexts(["1", "2", "3", "3", "3"], list("aabbb"), "train")
+    with pytest.raises(ProbeError, match="the class 'b' has 1 training text, expected 2 or more that differ"):
+        check_classes(texts, texts)
+
+
 def test_a_division_follows_from_its_generator_alone() -> None:
     labels = list("ab" * 30)
-    divided = [divide(labels, 0.3, rng=np.random.default_rng(seed))[1].tolist() for seed in (0, 0, 1)]
+    divided = [divide(_texts(labels, ""), 0.3, rng=np.random.default_rng(seed))[1].tolist() for seed in (0, 0, 1)]
     assert divided[0] == divided[1] != divided[2]
 
 

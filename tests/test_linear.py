@@ -304,8 +304,33 @@ def test_a_word_that_word_vectors_lack_is_zeros_and_counted(tmp_path: Path) -> N
     assert accuracy.value == 1 and accuracy.low < 1
 
 
+def test_the_order_of_sentences_makes_no_difference(tmp_path: Path) -> None:
+    files = [tmp_path / "train", tmp_path / "turned"]
+    words = ["the", "bank", "so", "here"]
+    rng = np.random.default_rng(0)
+    made = [f"{words[a]}\t{'XYZX'[a]}\n{words[b]}\t{'XYZX'[b]}\nn{i}\t_\n" for i, (a, b) in
+            enumerate(rng.integers(4, size=(40, 2)))]  # fmt: skip
+    files[0].write_text("\n".join(made), encoding="utf-8")
+    files[1].write_text("\n".join(made[i] for i in rng.permutation(40)), encoding="utf-8")
+    vectors = tmp_path / "v.txt"
+    vectors.write_text("3 2\nthe 1 0\nbank 0 1\nhere -1 0\n", encoding="utf-8")
+    options = ["--most", "50", "--out", tmp_path, "--no-pictures"]
+    for given in ([[file] for file in files], [[file, "--test", other] for file, other in (files, files[::-1])]):
+        one, other = (probe(vectors, "--train", *one, *options) for one in given)
+        assert one.scores == other.scores and one.tables == other.tables
+
+
+def test_tables_of_models_with_like_names_are_apart(tmp_path: Path) -> None:
+    models = [tmp_path / "a.b.txt", tmp_path / "a-b.txt"]
+    for path in models:
+        path.write_text("3 2\nthe 1 0\nbank 0 1\nhere -1 0\n", encoding="utf-8")
+    found = probe(*models, "--train", write(tmp_path / "words", 12), "--out", tmp_path, "--no-pictures")
+    names = [table.name for table in found.tables]
+    assert len(set(names)) == 2 and all((tmp_path / f"linear.{name}.csv").is_file() for name in names)
+
+
 MISTAKES = {
-    "no file": ("none", [], "none: No such file"),
+    "no file": ("none", [], "none: there is no such file"),
     "an empty file": ("", [], "is empty"),
     "one label": ("a\tX\n\nb\tX\n\nso\tX\n", [], "all training words have one label, 'X'.*at least 2"),
     "one sentence": ("a\tX\nb\tY\n", [], "got 0 sentence.*to train on.*and 1 to test on"),

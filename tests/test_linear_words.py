@@ -101,11 +101,14 @@ def test_mistakes_are_refused(tmp_path: Path, mistake: str) -> None:
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProbeError, match=r"No such file.*Expected a file of labelled words"):
+    with pytest.raises(ProbeError, match=r"there is no such file\. Expected a file of labelled words"):
         read_labelled_words(tmp_path / "none")
     (tmp_path / "latin").write_bytes(b"caf\xe9\tNOUN\n")
     with pytest.raises(ProbeError, match="byte 3 is not UTF-8"):
         read_labelled_words(tmp_path / "latin")
     (tmp_path / "broken.gz").write_bytes(b"The\tDET\n")
-    with pytest.raises(ProbeError, match="cannot be read"):
+    with pytest.raises(ProbeError, match=r"broken\.gz: Not a gzipped file.*Expected a file of labelled words"):
         read_labelled_words(tmp_path / "broken.gz")
+    (tmp_path / "binary").write_bytes(b"The\tDET\nbank\0\tNOUN\n")
+    with pytest.raises(ProbeError, match=r"binary:2: holds a NUL, so it is no text"):
+        read_labelled_words(tmp_path / "binary")

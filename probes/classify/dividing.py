@@ -12,24 +12,40 @@ from probes.probe_error import ProbeError
 from probes.reading.labelled_texts import LabelledTexts
 
 LEAST_OF_A_CLASS = 2
-"""Training texts of every class: one to fit on and one to choose on."""
+"""Different training texts of every class: one to fit on and one to choose on."""
 
 
-def divide(labels: Sequence[str], share: float, *, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
-    """Two sets of rows, (N - M,) and (M,) in rising order: of every class that share, at least one text, is in the
-    second, and at least one in the first.
+def in_order(texts: LabelledTexts) -> LabelledTexts:
+    """The same texts sorted, so that what is drawn of them does not hang on the order of a file's rows."""
+    return texts.taken(np.array(sorted(range(len(texts)), key=lambda row: (texts.texts[row], texts.labels[row]))))
+
+
+def divide(texts: LabelledTexts, share: float, *, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
+    """Two sets of rows, (N - M,) and (M,) in rising order. Equal texts are in the same; of the different texts of every
+    class that share, at least one, is in the second, and at least one in the first.
+
+    A text that has several classes counts for the rarest of them. A class with one text alone is in the first.
 
     Args:
-        labels: N names of classes, each at least twice.
-        share: of each class, between 0 and 1.
+        texts: N of them.
+        share: of the different texts of each class, between 0 and 1.
         rng: the only source of randomness.
     """
-    second = np.zeros(len(labels), dtype=bool)
-    for members in _members(labels):
-        assert len(members) >= LEAST_OF_A_CLASS
+    counts = Counter(texts.labels)
+    classes: dict[str, str] = {}
+    for text, label in zip(texts.texts, texts.labels, strict=True):
+        classes[text] = min(classes.get(text, label), label, key=lambda name: (counts[name], name))
+    different = sorted(classes)
+    second: set[str] = set()
+    for members in _members([classes[text] for text in different]):
         number = min(max(round(share * len(members)), 1), len(members) - 1)
-        second[rng.permutation(members)[:number]] = True
-    return np.flatnonzero(~second), np.flatnonzero(second)
+        second |= {different[row] for row in rng.permutation(members)[:number]}
+    for label in counts:
+        own = {text for text, name in zip(texts.texts, texts.labels, strict=True) if name == label}
+        if own <= second:  # all of them count for rarer classes
+            second.remove(min(own))
+    in_second = np.array([text in second for text in texts.texts])
+    return np.flatnonzero(~in_second), np.flatnonzero(in_second)
 
 
 def draw(labels: Sequence[str], number: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -54,20 +70,21 @@ def check_classes(train: LabelledTexts, test: LabelledTexts) -> None:
     """See to it that a classifier can be fitted and tested.
 
     Raises:
-        ProbeError: one class only, a class with fewer training texts than LEAST_OF_A_CLASS, or a class of the test
-            texts that the training texts lack.
+        ProbeError: one class only, a class with fewer different training texts than LEAST_OF_A_CLASS, or a class of the
+            test texts that the training texts lack.
     """
-    counts = Counter(train.labels)
+    counts = Counter(label for label, _ in {*zip(train.labels, train.texts, strict=True)})
     if len(counts) < 2:
         raise ProbeError(
             f"{train.file}: all its {len(train)} texts are of the class {train.labels[0]!r}, expected two classes or"
             " more. Add texts of another class."
         )
-    rare = [name for name, count in counts.items() if count < LEAST_OF_A_CLASS]
+    rare = sorted(name for name, count in counts.items() if count < LEAST_OF_A_CLASS)
     if rare:
         raise ProbeError(
-            f"{train.file}: {_named(rare)} has {counts[rare[0]]} training text, expected {LEAST_OF_A_CLASS} or more:"
-            " one to fit the classifier on and one to choose its regularisation on. Add texts or take the class out."
+            f"{train.file}: {_named(rare)} has {counts[rare[0]]} training text, expected {LEAST_OF_A_CLASS} or more"
+            " that differ: one to fit the classifier on and one to choose its regularisation on. Add texts or take the"
+            " class out."
         )
     unknown = [name for name in test.classes if name not in counts]
     if unknown:

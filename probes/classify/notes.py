@@ -11,8 +11,9 @@ def notes_on(task: Task, entries: Sequence[Entry]) -> list[str]:
     kind = "linear (softmax)" if task.hidden is None else f"softmax over {task.hidden} rectified units"
     notes = [
         f"Every classifier of vectors is {kind}; those of words are linear. They are fitted on {1 - CHOOSING_SHARE:.0%}"
-        " of the training texts of each class; on the others the regularisation is chosen, from the same"
-        f" {len(STRENGTHS)} values for all. Vectors are standardised by the training texts. Test texts decide nothing.",
+        " of the different training texts of each class; on the others the regularisation is chosen, from the same"
+        f" {len(STRENGTHS)} values for all. Vectors are standardised by the training texts. Test texts decide nothing."
+        " Equal texts of one file are never on two sides, neither of this division nor of that into training and test.",
         f"Each figure is the mean over {len(task.splits)} seeds, which divide the training texts and start the"
         " classifier each in their own way; for random weights, over all draws of them as well.",
         "Intervals of accuracy and macro-F1 are a bootstrap of the test texts inside their classes: other test texts of"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.classify.dividing import check_classes, divide, draw
+from probes.classify.dividing import check_classes, divide, draw, in_order
 from probes.classify.names import CLS, LAST, MIXES, ONE, TRAINABLE, WORD_MEAN
 from probes.models import Model
 from probes.names import RANDOM, baseline_of
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from probes.source import Source
 
 
+MOST_HIDDEN = 4096
+"""Units of a hidden layer: more are no small classifier, and at some point no memory holds them."""
+
+
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="labelled texts: .csv or .jsonl")
     parser.add_argument(
@@ -40,7 +44,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--sizes", type=_sizes, default=(), metavar="N,N", help="learning curve over training texts")
     parser.add_argument("--by-layer", action="store_true", help="a classifier on each layer alone as well")
-    parser.add_argument("--hidden", type=whole_from_1, metavar="N", help="hidden units of the classifier [none]")
+    parser.add_argument("--hidden", type=_hidden, metavar="N", help="hidden units of the classifier [none]")
     parser.add_argument(
         "--seeds", type=whole_from_1, default=5, metavar="N", help="divisions and starts that figures are means of [5]"
     )
@@ -100,14 +104,14 @@ def _texts(
     most: int | None,
     seed: int,
 ) -> tuple[LabelledTexts, LabelledTexts]:
-    """Training and test texts, checked."""
-    training = read_labelled_texts(train, label_field=label_field, text_fields=text_fields)
+    """Training and test texts, sorted and checked; no text of a single file is in both."""
+    training = in_order(read_labelled_texts(train, label_field=label_field, text_fields=text_fields))
     if test is None:
         check_classes(training, training)
-        rows, held_out = divide(training.labels, test_share, rng=np.random.default_rng((seed, 1)))
+        rows, held_out = divide(training, test_share, rng=np.random.default_rng((seed, 1)))
         parts = [training.taken(rows), training.taken(held_out)]
     else:
-        parts = [training, read_labelled_texts(test, label_field=label_field, text_fields=text_fields)]
+        parts = [training, in_order(read_labelled_texts(test, label_field=label_field, text_fields=text_fields))]
     if most is not None:
         parts = [part.taken(draw(part.labels, most, rng=np.random.default_rng((seed, 2)))) for part in parts]
     check_classes(*parts)
@@ -121,7 +125,7 @@ def _tasks(
     from probes.classify.splits import Task, splits_of
 
     every = np.arange(len(train))
-    whole = Task(train, test, splits_of(train.labels, [every] * seeds, seed=seed), hidden)
+    whole = Task(train, test, splits_of(train, [every] * seeds, seed=seed), hidden)
     smaller = sorted({size for size in sizes if size < len(train)}, reverse=True)
     for size in smaller:
         rows = draw(train.labels, size, rng=np.random.default_rng(0))
@@ -217,6 +221,13 @@ def _baselines(tasks: "list[Task]") -> "list[Entry]":
 
 def _sizes(text: str) -> tuple[int, ...]:
     return tuple(whole_from_1(part) for part in text.split(",") if part != "all")
+
+
+def _hidden(text: str) -> int:
+    number = whole_from_1(text)
+    if number > MOST_HIDDEN:
+        raise ArgumentTypeError(f"got {text}, expected at most {MOST_HIDDEN:,}: the classifier is to be a small one")
+    return number
 
 
 def _share(text: str) -> float:

@@ -64,15 +64,16 @@ class Task:
     def of_size(self, number: int, *, seed: int) -> "Task":
         """The same with so many of the training texts, each seed drawing its own, classes in their shares."""
         rows = [draw(self.train.labels, number, rng=_rng(seed, split.seed, number)) for split in self.splits]
-        return Task(self.train, self.test, splits_of(self.train.labels, rows, seed=seed), self.hidden)
+        return Task(self.train, self.test, splits_of(self.train, rows, seed=seed), self.hidden)
 
 
-def splits_of(labels: Sequence[str], rows: Sequence[Rows], *, seed: int) -> tuple[Split, ...]:
-    """A split of each of these sets of rows: CHOOSING_SHARE of each class is chosen on, the rest fitted on."""
+def splits_of(train: LabelledTexts, rows: Sequence[Rows], *, seed: int) -> tuple[Split, ...]:
+    """A split of each of these sets of rows: CHOOSING_SHARE of the different texts of each class is chosen on, the rest
+    fitted on; equal texts stay together."""
     splits = []
     for number, taken in enumerate(rows):
         rng = _rng(seed, number)
-        fitting, choosing = divide([labels[row] for row in taken], CHOOSING_SHARE, rng=rng)
+        fitting, choosing = divide(train.taken(taken), CHOOSING_SHARE, rng=rng)
         splits.append(Split(int(rng.integers(2**31)), taken[fitting], taken[choosing]))
     return tuple(splits)
 

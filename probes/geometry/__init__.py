@@ -14,7 +14,7 @@ from probes.probe import Inquiry, Probe
 from probes.results import Results
 
 MIN_USES = 5
-"""Of a word that self-similarity is taken over, as in the paper."""
+"""Different sentences of a word that self-similarity is taken over, as in the paper."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--min-uses", type=int, default=MIN_USES, metavar="N",
-        help=f"words that occur at least so often are compared with themselves [{MIN_USES}]",
+        help=f"words that stand in at least so many sentences are compared with themselves [{MIN_USES}]",
     )  # fmt: skip
     parser.add_argument(
         "--most", type=int, default=MOST_SENTENCES, metavar="N",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from probes.coverage import read_by
-from probes.geometry.findings import MEASURES, NOTES, answer, headlines
+from probes.geometry.findings import MEASURES, NOTES, answer, headlines, left_out
 from probes.geometry.material import MOST_USES, Material
 from probes.geometry.measures import LEAST_ANISOTROPY, Geometry, measure, zscored
 from probes.geometry.pictures import draw
@@ -34,6 +34,17 @@ SENTENCES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
+class Read:
+    """The words that are measured, and what was left out."""
+
+    material: Material
+    num_words: int
+    """Of all sentences, before any was left out."""
+    num_missed: dict[str, int]
+    """By the name of a model, how many of them it does not read."""
+
+
+@dataclass(frozen=True)
 class Measured:
     """What was found of one source of vectors."""
 
@@ -54,7 +65,7 @@ def examine(inquiry: Inquiry, *, sentences: Path | None, min_uses: int, most: in
 
     Args:
         sentences: a file as in probes.geometry.sentences; None: the sentences of the built-in table of senses.
-        min_uses: how often a word must occur to be compared with itself.
+        min_uses: how many sentences a word must stand in to be compared with itself.
         most: sentences that are read at most.
 
     Raises:
@@ -64,35 +75,37 @@ def examine(inquiry: Inquiry, *, sentences: Path | None, min_uses: int, most: in
         raise ProbeError(f"--min-uses: got {min_uses}, expected at least 2: a word is compared with itself elsewhere.")
     path = sentences or BUILT_IN
     texts = read_sentences(path, most=most, seed=inquiry.seed)
-    material = _material(inquiry, texts, min_uses)
+    read = _read(inquiry, texts, min_uses)
     cards: list[ModelCard] = []
     measured: list[Measured] = []
     for model in inquiry.models:
         source = model.open()
         cards.append(model.card(source))
-        measured.append(Measured(model.name, "model", model.name, _by_layer(source, material, inquiry.layers)))
+        measured.append(Measured(model.name, "model", model.name, _by_layer(source, read.material, inquiry.layers)))
         if not model.is_word_vectors:
             name = baseline_of(RANDOM, model.name, inquiry.models)
-            layers = _by_layer(model.open_random(inquiry.seed), material, inquiry.layers)
+            layers = _by_layer(model.open_random(inquiry.seed), read.material, inquiry.layers)
             measured.append(Measured(name, "baseline", model.name, layers))
     scores = [*_scores(measured), *_differences(measured)]
+    own = [one for one in measured if one.role == "model"]
     return Results(
         probe="geometry",
         question="How alike are the vectors of one word in its sentences, of one sentence's words, and of any two?",
-        answer=answer(scores, measured=[(one.name, one.last) for one in measured if one.role == "model"]),
+        answer=answer(scores, measured=[(one.name, one.last) for one in own]),
         models=cards,
         measures=MEASURES,
         headlines=headlines(scores, last={one.name: one.last for one in measured}),
         scores=scores,
-        tables=[_words(one, material) for one in measured if one.role == "model"],
+        tables=[_words(one, number, read.material) for number, one in enumerate(own, 1)],
         pictures=draw(scores, out=inquiry.out) if inquiry.with_pictures else [],
-        notes=NOTES,
+        notes=[*NOTES, *left_out(read.num_words, read.material.num_words, read.num_missed)],
         data={
             "file": "built in" if sentences is None else str(path),
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "sentences": len(material.sentences),
-            "words": material.num_words,
-            "words_compared_with_themselves": len(material.words),
+            "sentences": len(read.material.sentences),
+            "words": read.material.num_words,
+            "words_compared_with_themselves": len(read.material.words),
+            "words_not_read_by": read.num_missed,
         },
         settings={
             "seed": inquiry.seed, "confidence": CONFIDENCE, "num_resamples": NUM_RESAMPLES, "min_uses": min_uses,
@@ -101,12 +114,17 @@ def examine(inquiry: Inquiry, *, sentences: Path | None, min_uses: int, most: in
     )  # fmt: skip
 
 
-def _material(inquiry: Inquiry, sentences: Sequence[str], min_uses: int) -> Material:
-    """The words that every model reads."""
-    spans = [words_of(sentence) for sentence in sentences]
+def _read(inquiry: Inquiry, sentences: Sequence[str], min_uses: int) -> Read:
+    """The words that every model reads, so that differences are of the same words."""
+    every = [words_of(sentence) for sentence in sentences]
+    num_words = sum(map(len, every))
+    common, num_missed = every, {}
     for model in inquiry.models:
-        spans = read_by(model.open(), sentences, spans)
-    return Material.of(sentences, spans, min_uses=min_uses, seed=inquiry.seed)
+        own = read_by(model.open(), sentences, every)
+        num_missed[model.name] = num_words - sum(map(len, own))
+        common = [[span for span in kept if span in set(its)] for kept, its in zip(common, own, strict=True)]
+    material = Material.of(sentences, common, min_uses=min_uses, seed=inquiry.seed)
+    return Read(material, num_words, num_missed)
 
 
 def _by_layer(source: Source, material: Material, layers: Sequence[int] | None) -> dict[tuple[int, str], Geometry]:
@@ -165,17 +183,18 @@ def _minus(one: Geometry, other: Geometry) -> Iterator[tuple[str, Resampled]]:
         yield key, one.figures[key] - other.figures[key]
 
 
-def _words(one: Measured, material: Material) -> Table:
+def _words(one: Measured, number: int, material: Material) -> Table:
+    """The self-similarity of every word that has one; the number keeps tables of models with like names apart."""
     layers = sorted(layer for layer, variant in one.layers if not variant)
     rows: list[list[str | int | float | None]] = [
         [word, len(material.uses[i]), *(round(float(one.layers[layer, ""].by_word[i]), 4) for layer in layers)]
         for i, word in enumerate(material.words)
     ]
     return Table(
-        name=f"words-{file_stem(one.name)}",
+        name=f"words-{number}-{file_stem(one.name)}",
         title=f"Self-similarity of each word minus that of random pairs, {one.name}",
         columns=["word", "uses compared", *(f"layer {layer}" for layer in layers)],
         rows=rows,
-        caption=f"The {len(rows)} words that occur often enough, the most frequent first.",
+        caption=f"The {len(rows)} words that stand in enough sentences, those of the most sentences first.",
         model=one.name,
     )

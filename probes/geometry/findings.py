@@ -43,7 +43,8 @@ HEADLINES = (
 
 NOTES = [
     "Words are whole (the mean of their pieces unless told otherwise), in lower case where they are compared with"
-    " themselves. Measures are those of Ethayarajh (2019), definitions 1 to 3.",
+    " themselves, which is in other sentences, never inside one. Measures are those of Ethayarajh (2019),"
+    " definitions 1 to 3.",
     "Anisotropy is the mean cosine of two words of different sentences, over all such pairs; adjusted figures are minus"
     " it. Its intervals resample sentences, since pairs share words.",
     "A word's cosine to the mean of its sentence is high by construction, as the mean holds the word: so even vectors"
@@ -65,6 +66,28 @@ NOTES = [
     " this kind of text might move a figure; sentences of one document are taken as independent, and other texts, and"
     " other draws of random weights, are not covered.",
 ]
+
+
+def left_out(num_words: int, num_measured: int, num_missed: Mapping[str, int]) -> list[str]:
+    """What must be said of words that are not measured, if there are any.
+
+    Args:
+        num_words: of all sentences.
+        num_measured: that every model reads, in sentences with two or more of them.
+        num_missed: by the name of a model, how many it does not read.
+    """
+    if num_measured == num_words:
+        return []
+    missed = "; ".join(f"{name} does not read {number:,}" for name, number in num_missed.items() if number)
+    because = f": {missed}" if missed else ""
+    beside = (
+        " What one model does not read is left out for all, so a model's figures may be others when it stands alone or"
+        " beside another model."
+    )
+    return [
+        f"{num_measured:,} of {num_words:,} words are measured{because}; and a sentence with fewer than two such words"
+        f" is left out.{beside if len(num_missed) > 1 and missed else ''}"
+    ]
 
 
 def headlines(scores: Sequence[Score], *, last: Mapping[str, int]) -> list[Score]:

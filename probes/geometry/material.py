@@ -31,9 +31,9 @@ class Material:
     spans: list[list[Span]]
     """At least two words of each sentence."""
     words: list[str]
-    """The V words that are compared with themselves, in lower case, the most frequent first."""
+    """The V words that are compared with themselves, in lower case, those of the most sentences first."""
     uses: list[Integers]
-    """Rows of each of them, at most MOST_USES."""
+    """Rows of each of them, at most MOST_USES, of as many sentences as can be."""
     chance: list[Integers]
     """As many rows for each, drawn from all W without regard to the word."""
     shuffled: Integers
@@ -47,8 +47,11 @@ class Material:
     def of(cls, sentences: Sequence[str], spans: Sequence[Sequence[Span]], *, min_uses: int, seed: int) -> "Material":
         """Of words by sentence; sentences with fewer than two are left out.
 
+        Args:
+            min_uses: different sentences, at least two, that a word must stand in to be compared with itself.
+
         Raises:
-            ProbeError: fewer than two sentences are left, or no word occurs `min_uses` times.
+            ProbeError: fewer than two sentences are left, or no word stands in `min_uses` of them.
         """
         kept = [(sentence, list(words)) for sentence, words in zip(sentences, spans, strict=True) if len(words) > 1]
         if len(kept) < 2:
@@ -61,14 +64,16 @@ class Material:
         texts = [sentence[a:b].lower() for sentence, words in kept for a, b in words]
         for row, text in enumerate(texts):
             rows[text].append(row)
-        often = sorted((word for word, found in rows.items() if len(found) >= min_uses), key=lambda w: -len(rows[w]))
+        owners_W = np.repeat(np.arange(len(kept)), [len(words) for _, words in kept])
+        spread = {word: len(np.unique(owners_W[found])) for word, found in rows.items()}
+        ranked = sorted(spread, key=lambda word: (-spread[word], word))
+        often = [word for word in ranked if spread[word] >= min_uses]
         if not often:
-            most, count = max(((word, len(found)) for word, found in rows.items()), key=lambda one: one[1])
             raise ProbeError(
-                f"no word occurs {min_uses} times; the most frequent one, {most!r}, occurs {count} times in"
-                f" {len(kept)} sentences. Add sentences or lower --min-uses."
+                f"no word stands in {min_uses} sentences; {ranked[0]!r} stands in {spread[ranked[0]]} of {len(kept)},"
+                " and none in more. Add sentences or lower --min-uses."
             )
-        uses = [np.sort(rng.permutation(np.array(rows[word]))[:MOST_USES]) for word in often]
+        uses = [_drawn(np.array(rows[word]), owners_W, rng) for word in often]
         return cls(
             sentences=[sentence for sentence, _ in kept],
             spans=[words for _, words in kept],
@@ -81,6 +86,11 @@ class Material:
         )
 
     @property
+    def owners(self) -> Integers:
+        """(W,) the sentence of each word, counted from 0."""
+        return np.repeat(np.arange(len(self.spans)), self.sizes)
+
+    @property
     def sizes(self) -> Integers:
         """(N,) words of each sentence."""
         return np.array([len(words) for words in self.spans])
@@ -88,3 +98,11 @@ class Material:
     @property
     def num_words(self) -> int:
         return int(self.sizes.sum())
+
+
+def _drawn(rows: Integers, owners_W: Integers, rng: np.random.Generator) -> Integers:
+    """At most MOST_USES of a word's rows, in rising order: one of every sentence before a second one of any."""
+    shuffled = rng.permutation(rows)
+    first = np.unique(owners_W[shuffled], return_index=True)[1]
+    others = np.setdiff1d(np.arange(len(shuffled)), first)
+    return np.sort(shuffled[np.concatenate([np.sort(first), others])[:MOST_USES]])

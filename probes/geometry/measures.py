@@ -1,10 +1,11 @@
 """The measures of Ethayarajh (2019), definitions 1 to 3, and of Timkey & van Schijndel (2021), of one layer.
 
-Differs from the papers: random pairs are all pairs of words of different sentences, not a sample of a thousand; the
-cosine of a word to the mean of its sentence is high by construction, since the mean holds the word itself, so beside
-the papers' baseline (random pairs) stand the same sentences with their words shuffled among them. Maximum explainable
-variance is taken of the matrix as it is, not centred: the square of its greatest singular value over the sum of all
-squares, so words that all lie in one direction, at whatever length, reach 1.
+Differs from the papers: a word is compared with itself in other sentences only, not inside one; random pairs are all
+pairs of words of different sentences, not a sample of a thousand; the cosine of a word to the mean of its sentence is
+high by construction, since the mean holds the word itself, so beside the papers' baseline (random pairs) stand the same
+sentences with their words shuffled among them. Maximum explainable variance is taken of the matrix as it is, not
+centred: the square of its greatest singular value over the sum of all squares, so words that all lie in one direction,
+at whatever length, reach 1.
 """
 
 # N sentences, W words of all of them in their order, V words that occur often enough, D hidden size, R resamples
@@ -37,12 +38,17 @@ def zscored(vectors_WD: Vectors) -> Vectors:
     return scaled
 
 
-def self_similarity(units_WD: Array, rows: Integers) -> float:
-    """Mean cosine over all pairs of these rows (definition 1 of the paper)."""
-    chosen = units_WD[rows]
-    total = chosen.sum(axis=0)
-    n = len(rows)
-    return float((total @ total - (chosen**2).sum()) / (n * n - n))
+def self_similarity(units_WD: Array, rows: Integers, owners: Integers) -> float:
+    """Mean cosine over all pairs of these rows that are of two sentences (definition 1 of the paper).
+
+    Args:
+        rows: of one word, in rising order.
+        owners: (W,) the sentence of each row, those of one sentence next to each other; the rows are of two or more.
+    """
+    starts, sizes = np.unique(owners[rows], return_index=True, return_counts=True)[1:]
+    sums = np.add.reduceat(units_WD[rows], starts, axis=0)
+    total = sums.sum(axis=0)
+    return float((total @ total - (sums**2).sum()) / (len(rows) ** 2 - (sizes**2).sum()))
 
 
 def explained_variance(vectors_WD: Vectors, rows: Integers) -> float:
@@ -98,7 +104,8 @@ def measure(vectors_WD: Vectors, material: Material) -> Geometry:
     whole = contributions(units_WD, sizes, np.ones((1, len(sizes)), dtype=np.int64))[0]
     drawn_RD = contributions(units_WD, sizes, sentences)
     cosine = Resampled(float(whole.sum()), drawn_RD.sum(axis=1), material.num_words)
-    same = np.array([self_similarity(units_WD, rows) for rows in material.uses])
+    owners = material.owners
+    same = np.array([self_similarity(units_WD, rows, owners) for rows in material.uses])
     variance = np.array([explained_variance(vectors_WD, rows) for rows in material.uses])
     by_chance = np.array([explained_variance(vectors_WD, rows) for rows in material.chance])
     inside = intra_sentence(vectors_WD, units_WD, sizes)

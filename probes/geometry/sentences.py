@@ -2,6 +2,8 @@
 
 import csv
 from collections.abc import Iterable
+from hashlib import blake2b
+from heapq import nsmallest
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ MOST_SENTENCES = 1000
 
 
 def read_sentences(path: Path, *, most: int, seed: int) -> list[str]:
-    """At most `most` different sentences of a file, in its order; which ones, the seed alone decides.
+    """At most `most` different sentences of a file, sorted; which ones, the seed alone decides, and no order of lines.
 
     A .txt has one sentence a line. Of a .tsv the column `sentence` is read. Rows of .jsonl, .json, .csv and .parquet
     have a `text` that is cut into sentences by rule; of more than `most` such texts so many are drawn first, which
@@ -25,10 +27,10 @@ def read_sentences(path: Path, *, most: int, seed: int) -> list[str]:
         raise ProbeError(f"--most: got {most}, expected at least 1. Name how many sentences may be read.")
     rng = np.random.default_rng(seed)
     sentences = _column(path) if path.suffix == ".tsv" else _texts(path, most=most, rng=rng)
-    different = list(dict.fromkeys(one for sentence in sentences if (one := sentence.strip())))
-    if not different:
+    drawn = _drawn((one for sentence in sentences if (one := sentence.strip())), most=most, rng=rng)
+    if not drawn:
         raise ProbeError(f"{path}: got no sentence, expected at least one. Add text to it or name another file.")
-    return _drawn(different, most=most, rng=rng)
+    return drawn
 
 
 def _column(path: Path) -> list[str]:
@@ -56,7 +58,7 @@ def _texts(path: Path, *, most: int, rng: np.random.Generator) -> list[str]:
         documents = read_documents(resolve_sources(corpus).train, corpus, Problems("stop"))
         if ".txt" in path.suffixes:
             return [line for document in documents for line in split_lines(document.text)]
-        kept = _reservoir((document.text for document in documents), most=most, rng=rng)
+        kept = _drawn((document.text for document in documents), most=most, rng=rng)
     except CorpusError as error:
         # What the corpus says names the settings of a recipe; here an option does.
         said = str(error).replace(", or set corpus.on_error: skip to leave such places out", "")
@@ -64,18 +66,16 @@ def _texts(path: Path, *, most: int, rng: np.random.Generator) -> list[str]:
     return [sentence for text in kept for sentence in split_sentences(text)]
 
 
-def _reservoir(texts: Iterable[str], *, most: int, rng: np.random.Generator) -> list[str]:
-    """At most that many of a stream, each with the same chance (Vitter 1985, algorithm R)."""
-    kept: list[str] = []
-    for number, text in enumerate(texts):
-        if number < most:
-            kept.append(text)
-        elif (place := int(rng.integers(number + 1))) < most:
-            kept[place] = text
-    return kept
+def _drawn(texts: Iterable[str], *, most: int, rng: np.random.Generator) -> list[str]:
+    """At most that many different ones of a stream, sorted; each has the same chance, whatever its place.
 
-
-def _drawn(sentences: list[str], *, most: int, rng: np.random.Generator) -> list[str]:
-    if len(sentences) <= most:
-        return sentences
-    return [sentences[i] for i in np.sort(rng.choice(len(sentences), most, replace=False))]
+    Those with the smallest numbers are kept, which a keyed hash gives them (bottom-k sampling, Cohen & Kaplan 2007); at
+    most twice as many are held at a time.
+    """
+    key = rng.bytes(16)
+    kept: dict[bytes, str] = {}
+    for text in texts:
+        kept[blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=key).digest()] = text
+        if len(kept) > 2 * most:
+            kept = dict(nsmallest(most, kept.items()))
+    return sorted(text for _, text in nsmallest(most, kept.items()))

@@ -133,10 +133,15 @@ def split(
 
 
 def drawn(sentences: Sequence[LabelledSentence], *, most: int, seed: int) -> list[LabelledSentence]:
-    """Sentences drawn at random as long as their labelled words are no more than `most`, in the order of the file."""
+    """Sentences drawn at random as long as their labelled words are no more than `most`, in the order given."""
     order = np.random.default_rng(seed).permutation(len(sentences))
     sizes = np.cumsum([len(sentences[i].labels) for i in order])
     return [sentences[i] for i in sorted(order[: np.searchsorted(sizes, most, side="right")])]
+
+
+def in_order(sentences: Sequence[LabelledSentence]) -> list[LabelledSentence]:
+    """The same sentences sorted by what they hold, so that what is drawn does not hang on the order of a file's."""
+    return sorted(sentences, key=lambda one: (one.text, one.spans, one.labels))
 
 
 def check_most(most: int) -> None:

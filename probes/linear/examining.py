@@ -94,15 +94,16 @@ def examine(
         *_differences(found.probed, guesses),
     ]
     last = {one.name: one.last for one in found.probed}
+    own = [one for one in found.probed if one.role == "model"]
     return Results(
         probe="linear",
         question="Which labels of words can a linear classifier read off the vectors, and in which layers?",
-        answer=answer(scores, last={one.name: one.last for one in found.probed if one.role == "model"}),
+        answer=answer(scores, last={one.name: one.last for one in own}),
         models=found.cards,
         measures=MEASURES,
         headlines=headlines(scores, last=last),
         scores=scores,
-        tables=[*_mixtures(found.probed), *(_confusion(one, design) for one in found.probed if one.role == "model")],
+        tables=[*_mixtures(found.probed), *(_confusion(one, number, design) for number, one in enumerate(own, 1))],
         pictures=draw(scores, found.probed, design=design, out=inquiry.out) if inquiry.with_pictures else [],
         notes=NOTES,
         data=_data(design, train, test, found.coverage),
@@ -119,11 +120,11 @@ def examine(
 
 def _design(train: Path, test: Path | None, column: str | None, *, most: int, share: float, seed: int) -> Design:
     designs.check_most(most)
-    sentences = read_labelled_words(train, column=column)
+    sentences = designs.in_order(read_labelled_words(train, column=column))
     if test is None or designs.same_file(train, test):
         trained, tested = designs.split(sentences, share=share, seed=seed)
     else:
-        trained, tested = sentences, read_labelled_words(test, column=column)
+        trained, tested = sentences, designs.in_order(read_labelled_words(test, column=column))
     return Design.of(
         designs.drawn(trained, most=most, seed=seed), designs.drawn(tested, most=most, seed=seed + 1), seed=seed
     )
@@ -269,15 +270,16 @@ def _mixtures(probed: Sequence[Probed]) -> list[Table]:
     ]
 
 
-def _confusion(one: Probed, design: Design) -> Table:
-    """Test words by their label (rows) and the answer in the last layer (columns)."""
+def _confusion(one: Probed, number: int, design: Design) -> Table:
+    """Test words by their label (rows) and the answer in the last layer (columns). The number keeps tables of models
+    with like names apart."""
     predicted, labels = one.layers[one.last].predicted_W, design.test.labels_W
     rows: list[list[Cell]] = [
         [label, *(int(((labels == i) & (predicted == j)).sum()) for j in range(len(design.labels)))]
         for i, label in enumerate(design.labels)
     ]
     return Table(
-        name=f"confusion-{file_stem(one.name)}",
+        name=f"confusion-{number}-{file_stem(one.name)}",
         title=f"Labels (rows) and answers (columns) in the last layer, {one.name}",
         columns=["label", *design.labels],
         rows=rows,

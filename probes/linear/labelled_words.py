@@ -9,13 +9,13 @@ Table: a header with the tab-separated columns `sentence`, `label`, and either `
 A label that is empty or _ is none: the word stands in the sentence and is not asked about.
 """
 
-import gzip
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from probes.probe_error import ProbeError
+from probes.reading.lines import read_text
 from probes.source import Span
 
 WORD_NAMES = ("word", "form", "token")
@@ -47,8 +47,8 @@ def read_labelled_words(path: Path, *, column: str | None = None) -> list[Labell
         column: of the label: a number counted from 1, or a name of the header; None: the usual one.
 
     Raises:
-        ProbeError: the file is missing, empty or not UTF-8, has no such column, a line with too few columns, a word
-            that does not stand in its sentence, or no label at all.
+        ProbeError: the file is missing, empty, not UTF-8 or no text, has no such column, a line with too few columns, a
+            word that does not stand in its sentence, or no label at all.
     """
     lines = list(_lines(path))
     first = next((cells for _, cells in lines if cells), None)
@@ -63,14 +63,7 @@ def read_labelled_words(path: Path, *, column: str | None = None) -> list[Labell
 
 
 def _lines(path: Path) -> Iterator[_Line]:
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ProbeError(f"{path}: byte {error.start} is not UTF-8. Expected UTF-8 text. Convert the file.") from error
-    except (OSError, EOFError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else f"it cannot be read ({error})"
-        raise ProbeError(f"{path}: {reason}. Expected a file of labelled words. Check the path.") from error
+    text = read_text(path, expected="a file of labelled words")
     separator = "\t" if "\t" in text else None
     for number, line in enumerate(text.split("\n"), 1):
         is_comment = line.startswith("#") and separator == "\t" and "\t" not in line

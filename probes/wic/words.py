@@ -23,8 +23,9 @@ NOTES = [
     f" would differ. {STATIC.capitalize()}: one input embedding for each word, the mean over the forms that it has in"
     f" its sentences, so that both sides of a pair are the same and every cosine is 1. {CONTEXT.capitalize()}: the mean"
     f" of the input embeddings beside the word. {TFIDF}: of all words beside the word, weighted by the training part."
-    f" {MAJORITY.capitalize()}: the commoner label of the training part. Cosines of different layers and models share"
-    " no scale; each has a threshold of its own.",
+    f" {MAJORITY.capitalize()}:"
+    " the commoner label of the training part. Cosines of different layers and models share no scale; each has a"
+    " threshold of its own.",
 ]
 SPLIT_HERE = (
     "The pairs have no parts of their own: one half of the words, drawn from the seed, trains, and the others test. No"
