@@ -316,3 +316,9 @@ def test_all_that_a_run_measures_is_a_curve_and_null_is_no_point(tmp_path: Path)
     found = {line["n"]: (line["x"], line["y"]) for chart in charts.values() for line in chart["lines"]}
     names = ["training, auc, discriminator", "held-out, auc, discriminator", "training", keys[-1]]
     assert found == {name: ([1, 3], [0.1, 0.3]) for name in names}
+
+
+def test_a_run_that_is_still_locked_is_shown_without_a_word_on_its_lock(tmp_path: Path) -> None:
+    run = made.write_run(tmp_path / "run")
+    (run / ".lock.json").write_text('{"pid": 1}')
+    assert "lock.json" not in write_report(run).read_text(encoding="utf-8")

@@ -52,7 +52,7 @@ class Folder:
         damaged: list[str] = []
         findings = [
             found
-            for file in sorted([*path.glob("*.json"), *path.glob("probes/*.json")])
+            for file in sorted([*path.glob("[!.]*.json"), *path.glob("probes/[!.]*.json")])
             if (found := _read(file, damaged)) is not None
         ]
         snapshots = _snapshots(path, damaged)
