@@ -13,6 +13,9 @@ from probes.static.similarity import Similarities
 from probes.static.subject import Asked, Subject
 from probes.static.training import Trained
 
+SAID = 5
+"""Neighbours of a word that the answer names; the table has all asked for."""
+
 
 def measures(sets: Sequence[Similarities]) -> dict[str, Measure]:
     found = {
@@ -33,7 +36,8 @@ def headlines(scores: Sequence[Score]) -> list[Score]:
 
 
 def answers(subjects: Sequence[Subject], scores: Sequence[Score], sets: Sequence[Similarities]) -> list[str]:
-    """A sentence for each model, and one for each difference of analogies that is clear."""
+    """A sentence for each model and for the neighbours of each word, and one for each difference of analogies that is
+    clear."""
     own = {(one.measure, one.model): one for one in headlines(scores)}
     said = []
     for subject in subjects:
@@ -43,6 +47,7 @@ def answers(subjects: Sequence[Subject], scores: Sequence[Score], sets: Sequence
             figure = f"{rho.value:.3f} [{rho.low:.3f}, {rho.high:.3f}]" if rho else "no correlation"
             parts.append(f"{one.name} {figure} of {covered.value:.1%} covered")
         said.append(f"{subject.name}: {'; '.join(parts)}.")
+        said += [_nearest_said(subject, word) for word in subject.neighbours]
     for score in scores:
         if score.role == "difference" and score.measure == "analogies" and not score.low <= 0 <= score.high:
             said.append(
@@ -50,6 +55,13 @@ def answers(subjects: Sequence[Subject], scores: Sequence[Score], sets: Sequence
                 f" [{100 * score.low:+.1f}, {100 * score.high:+.1f}]."
             )
     return said
+
+
+def _nearest_said(subject: Subject, word: str) -> str:
+    found = subject.neighbours[word]
+    nearest = ", ".join(f"{neighbour} {cosine:.2f}" for neighbour, cosine in found.words[:SAID])
+    beside = f" (random pairs {subject.random_cosines.mean():.2f})" if len(subject.random_cosines) else ""
+    return f"{subject.name}, nearest to {word!r} ({found.how}): {nearest or 'nothing'}{beside}."
 
 
 def _analogies_said(own: dict[tuple[str, str], Score], name: str) -> str:
