@@ -253,3 +253,11 @@ def test_what_was_left_out_of_a_wordnet_table_is_among_the_notes(tmp_path: Path)
     path.write_text("\n".join([header, *("\t".join(row) for row in rows)]) + "\n")
     found = call(save_model(tmp_path / "small"), "--sentences", path, "--no-pictures", "--out", tmp_path / "out")
     assert found.results.notes[0].startswith("Kept are 1 of 2 lemmas, 2 of 3 senses and 4 of 5 example sentences")
+
+
+def test_of_many_words_the_answer_names_a_few(tmp_path: Path) -> None:
+    words = [f"w{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    sentences = write_table(tmp_path / "t.tsv", table(2, words))
+    options = ["--sentences", sentences, "--layers", "2", "--no-pictures", "--out", tmp_path / "out"]
+    answer = " ".join(call(save_model(tmp_path / "m"), *options).results.answer)
+    assert "wt " in answer and "wu " not in answer and "and 6 others, which the table has" in answer

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 """Of the permutation tests by word."""
+MOST_NAMED = 20
+"""Words that a sentence tells one by one."""
 
 
 def answer(examination: "Examination") -> list[str]:
@@ -89,7 +91,7 @@ def _shuffled(examination: "Examination", name: str) -> list[str]:
     corrected = [examination.find(name, layer, [P_VALUE], CORRECTED, group=word)[0] for word in words]
     below = [word for word, score in zip(words, corrected, strict=True) if score.value < LEVEL]
     number = f"for {len(below)} of {len(words)} words" + (
-        f" ({', '.join(below)})" if 0 < len(below) < len(words) else ""
+        f" ({', '.join(below)})" if 0 < len(below) < min(len(words), MOST_NAMED) else ""
     )
     return [
         f"{name}: senses shuffled within their words do as well with p = {pooled.value:.4f} over all words; {number} p"
@@ -138,10 +140,11 @@ def _by_word(examination: "Examination", name: str) -> list[str]:
     if len(words) == 1:
         return []
     told = []
-    for word in words:
+    for word in words[:MOST_NAMED]:
         score = examination.find(name, layer, [ACCURACY], "", group=word.word)[0]
         told.append(f"{word.word} {percent(score)} (n = {score.n})")
-    return [f"{name}, {_layer(examination, name)}, nearest neighbours by word: {', '.join(told)}."]
+    more = f", and {len(words) - MOST_NAMED} others, which the table has" if len(words) > MOST_NAMED else ""
+    return [f"{name}, {_layer(examination, name)}, nearest neighbours by word: {', '.join(told)}{more}."]
 
 
 def notes(examination: "Examination") -> list[str]:
