@@ -32,7 +32,7 @@ def cell(score: Score, measure: Measure) -> str:
 
 def parts(score: Score, measure: Measure) -> tuple[str, str]:
     """The same in two: the value with its unit, and the interval or ''."""
-    show = _writer(measure.unit, signed=score.role == "difference")
+    show = _writer(measure.unit, signed=score.role == "difference" and measure.unit != "ratio")
     value = show(score.value)
     if measure.unit == "share":
         value += " points" if score.role == "difference" else " %"
@@ -47,10 +47,12 @@ def heading(measure: Measure) -> str:
 
 
 def verdict(difference: Score, measure: Measure) -> str:
-    """What the interval of 'A - B' allows to say of A: better, worse, higher, lower, or no clear difference."""
-    if difference.low <= 0 <= difference.high:
+    """What the interval of 'A - B' (of 'A / B' where it is a ratio) allows to say of A: better, worse, higher, lower, or
+    no clear difference."""
+    equal = 1 if measure.unit == "ratio" else 0
+    if difference.low <= equal <= difference.high:
         return UNCLEAR
-    is_more = difference.low > 0
+    is_more = difference.low > equal
     if not measure.is_better:
         return "higher" if is_more else "lower"
     return "better" if is_more == (measure.is_better == "higher") else "worse"

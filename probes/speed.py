@@ -27,9 +27,9 @@ from probes.usages import BUILT_IN, read_usages
 
 LEAST_ROUNDS = 3
 MEASURES = {
-    "sentences_per_second": Measure(title="sentences per second", unit="per_second"),
-    "tokens_per_second": Measure(title="tokens per second", unit="per_second"),
-    "latency": Measure(title="seconds for one sentence alone", unit="seconds", is_better="lower"),
+    "sentences_per_second": Measure(title="sentences", unit="per_second"),
+    "tokens_per_second": Measure(title="tokens", unit="per_second"),
+    "latency": Measure(title="one sentence alone", unit="seconds", is_better="lower"),
     "speedup": Measure(title="batched, times as fast as a loop of single transformers calls", unit="ratio"),
     "throughput_ratio": Measure(title="sentences per second, one model over another", unit="ratio", is_better=""),
     "parameters": Measure(title="parameters", unit="count", is_better=""),

@@ -88,3 +88,14 @@ def test_markup_of_the_terminal_in_names_is_printed_as_it_stands() -> None:
     results = made.classify_like()
     odd = [score.model_copy(update={"model": "[red]x[/red]"}) for score in results.headlines[:1]]
     assert "[red]x[/red]" in show_results(results.model_copy(update={"headlines": odd}), Path("x.json"))
+
+
+def test_a_quotient_of_two_models_is_compared_with_one() -> None:
+    measure = Measure(title="faster", unit="ratio", is_better="")
+
+    def said(value: float, low: float, high: float) -> str:
+        score = Score(measure="m", model="a / b", value=value, low=low, high=high, n=3, role="difference")
+        return f"{cell(score, measure)}: {verdict(score, measure)}"
+
+    assert said(0.73, 0.45, 1.06) == "0.73 [0.45, 1.06]: no clear difference"
+    assert said(0.73, 0.45, 0.9).endswith("lower") and said(2.0, 1.5, 3.0).endswith("higher")
