@@ -47,8 +47,8 @@ def heading(measure: Measure) -> str:
 
 
 def verdict(difference: Score, measure: Measure) -> str:
-    """What the interval of 'A - B' ('A / B' where it is a ratio) allows to say of A: better, worse, higher, lower, or no
-    clear difference."""
+    """What the interval of 'A - B' ('A / B' for a ratio) allows to say of A: better, worse, higher, lower, or no clear
+    difference."""
     equal = 1 if measure.unit == "ratio" else 0
     if difference.low <= equal <= difference.high:
         return UNCLEAR
