@@ -6,7 +6,6 @@ darker, to be seen on white); every series has a marker or a dash of its own as 
 
 import io
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from probes.captions import LABEL_CHARACTERS, TITLE_CHARACTERS_PER_INCH, shorten, wrap
 from probes.labels import place_labels, quiet_glyphs
 from probes.results import write_bytes
 
@@ -30,10 +30,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#595959"
 DASHES = ((0, (6, 2)), (0, (2, 2)), (0, (1, 3)), (0, (6, 2, 1, 2)), (0, (12, 3)), (0, (6, 2, 1, 2, 1, 2)))
 
-LABEL_CHARACTERS = 46
 ROW_INCHES = 0.14
 LEAST_INCHES = 3.6
-TITLE_CHARACTERS_PER_INCH = 11
 CELL_INCHES = 0.52
 """Of a matrix's cell with a number in it."""
 MOST_NUMBERS = 24
@@ -352,31 +350,6 @@ def _scatter(plot: Any, panel: Panel, names: Sequence[str]) -> None:
             # A marker moves on with each round of colours, so that 64 groups look different.
             marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
             plot.scatter(*members.T, color=COLOURS[index % len(COLOURS)], marker=marker, label=group, **style)
-
-
-def wrap(text: str, inches: float) -> str:
-    """A title in lines that fit a plot of that width."""
-    return "\n".join(textwrap.wrap(text, max(int(inches * TITLE_CHARACTERS_PER_INCH), 8)))
-
-
-def shorten(text: str, most: int) -> str:
-    """The text, or its beginning and '…' where it is longer than that many characters (at least 2)."""
-    return text if len(text) <= max(most, 2) else text[: max(most, 2) - 1] + "…"
-
-
-def shorten_around(text: str, span: tuple[int, int], most: int = LABEL_CHARACTERS) -> str:
-    """The words of a text around one of them, at most that many characters, '…' where cut; the one is whole."""
-    if len(text) <= most:
-        return text
-    room = max(most - (span[1] - span[0]) - 2, 0)
-    begin = max(0, min(span[0] - room // 2, len(text) - most + 1))
-    end = min(len(text), begin + most - (begin > 0) - (begin + most - (begin > 0) < len(text)))
-    begin, end = min(begin, span[0]), max(end, span[1])
-    if begin > 0 and " " in text[begin : span[0]]:
-        begin = text.index(" ", begin) + 1
-    if end < len(text) and " " in text[span[1] : end]:
-        end = text.rindex(" ", span[1], end)
-    return ("…" if begin > 0 else "") + text[begin:end] + ("…" if end < len(text) else "")
 
 
 def _new(width: float, height: float, *, columns: int = 1, rows: int = 1) -> tuple["Figure", list["Axes"]]:

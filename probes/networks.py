@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from probes.captions import shorten
 from probes.loading import quiet_transformers
 from probes.probe_error import ProbeError
 from probes.source import Span
@@ -136,7 +137,7 @@ class Network:
 
 def excerpt(sentence: str) -> str:
     """The sentence, or its beginning, in quotes, for messages."""
-    return repr(sentence if len(sentence) <= EXCERPT else sentence[: EXCERPT - 1] + "…")
+    return repr(shorten(sentence, EXCERPT))
 
 
 def _max_length(model: Any, tokenizer: Any) -> int | None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from probes import figures
-from probes.figures import Bar, Level, Panel, draw_bars, draw_heatmaps, draw_matrix, draw_panels, draw_projections, wrap
+from probes.captions import wrap
+from probes.figures import Bar, Level, Panel, draw_bars, draw_heatmaps, draw_matrix, draw_panels, draw_projections
 from probes.labels import place_labels
 
 PNG = b"\x89PNG"

@@ -5,7 +5,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from probes.figures import draw_heatmaps, shorten_around
+from probes.captions import shorten_around
+from probes.figures import draw_heatmaps
 from probes.intervals import Array
 from probes.mapping.views import View
 from probes.names import file_stem

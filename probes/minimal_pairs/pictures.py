@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from probes.figures import COLOURS, DOTS_PER_INCH, GREY, MARKERS, shorten
+from probes.captions import shorten
+from probes.figures import COLOURS, DOTS_PER_INCH, GREY, MARKERS
 from probes.minimal_pairs.pairs import Pair
 from probes.results import Picture, Score
 

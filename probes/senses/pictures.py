@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from probes.captions import shorten_around
 from probes.figures import (
     Level,
     draw_curves,
     draw_heatmaps,
     draw_projections,
-    shorten_around,
 )
 from probes.layer_curves import layer_curve
 from probes.names import file_stem
