@@ -78,18 +78,6 @@ class Panel:
     """n names beside the points (see probes.labels); those that would cover something are left out."""
 
 
-@dataclass(frozen=True)
-class Bar:
-    """One figure, with its interval where one is known."""
-
-    label: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    group: str = ""
-    """What it is coloured by."""
-
-
 def draw_curves(
     target: Path | IO[bytes],
     curves: Sequence[Curve],
@@ -234,53 +222,6 @@ def _write_numbers(plot: "Axes", matrix: Array, low: float, high: float, number_
             colour = "white" if value - low < 0.55 * (high - low) else "black"
             number = format(value, number_format)
             plot.text(column, row, number, ha="center", va="center", fontsize=7, color=colour)
-
-
-def draw_bars(
-    target: Path | IO[bytes],
-    bars: Sequence[Bar],
-    *,
-    title: str,
-    x_label: str,
-    levels: Sequence[Level] = (),
-    number_format: str = "z.2f",
-) -> None:
-    """Bars one below the other with their numbers and intervals, names at the left, coloured by group.
-
-    Args:
-        levels: lines down through all bars: chance, a baseline.
-        number_format: of the number behind each bar.
-    """
-    groups = list(dict.fromkeys(bar.group for bar in bars))
-    entries = (len(groups) if len(groups) > 1 else 0) + len(levels)
-    figure, (plot,) = _new(8.0, 1.5 + 0.27 * len(bars) + 0.11 * entries)
-    for index, group in enumerate(groups):
-        rows = [row for row, bar in enumerate(bars) if bar.group == group]
-        label = shorten(group, 44) if len(groups) > 1 else None
-        plot.barh(rows, [bars[row].value for row in rows], height=0.7, color=COLOURS[index % len(COLOURS)], label=label)
-    for row, bar in enumerate(bars):
-        end = max(bar.value, 0.0)
-        if bar.low is not None and bar.high is not None:
-            plot.plot([bar.low, bar.high], [row, row], color="#222222", linewidth=1.3, marker="|", markersize=6)
-            end = max(end, bar.high)
-        plot.annotate(
-            format(bar.value, number_format), (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8
-        )
-    for index, level in enumerate(levels):
-        plot.axvline(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], linewidth=1.4, label=level.label)
-    plot.axvline(0, color="#222222", linewidth=0.8)
-    plot.set_yticks(range(len(bars)), [shorten(bar.label, LABEL_CHARACTERS) for bar in bars], fontsize=8)
-    plot.set_ylim(len(bars) - 0.4, -0.6)
-    plot.tick_params(axis="y", length=0)
-    plot.margins(x=0.1)
-    plot.grid(axis="x", color="#dddddd", linewidth=0.7)
-    plot.set_axisbelow(True)
-    plot.spines[["top", "right", "left"]].set_visible(False)
-    plot.set_xlabel(x_label)
-    figure.suptitle(wrap(title, 8.0))
-    if entries:
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    _save(figure, target)
 
 
 def draw_projections(

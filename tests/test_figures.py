@@ -9,7 +9,7 @@ import pytest
 
 from probes import figures
 from probes.captions import wrap
-from probes.figures import Bar, Level, Panel, draw_bars, draw_heatmaps, draw_matrix, draw_panels, draw_projections
+from probes.figures import Panel, draw_heatmaps, draw_matrix, draw_panels, draw_projections
 from probes.labels import place_labels
 
 PNG = b"\x89PNG"
@@ -107,12 +107,11 @@ def test_a_group_looks_the_same_in_every_panel(kept: list[Any]) -> None:
     assert one["y"] == other["y"] and one["x"] != one["y"] != other["z"]
 
 
-@pytest.mark.parametrize("draw", ["bars", "matrix", "heatmaps", "panels"])
+@pytest.mark.parametrize("draw", ["matrix", "heatmaps", "panels"])
 def test_text_of_any_script_is_shown_as_it_stands(draw: str, kept: list[Any]) -> None:
     n = len(STRANGE)
     square = points(n, n)
     {
-        "bars": lambda: drawn(draw_bars, [Bar(s, 0.5) for s in STRANGE], title=LONG, x_label="$x"),
         "matrix": lambda: drawn(draw_matrix, square, row_labels=STRANGE, column_labels=STRANGE, title=LONG),
         "heatmaps": lambda: drawn(draw_heatmaps, [("$", square)], labels=STRANGE, groups=STRANGE, title=LONG),
         "panels": lambda: drawn(draw_panels, [[Panel("$", points(n), STRANGE, STRANGE)]], title=LONG),
@@ -147,21 +146,6 @@ def test_a_heatmap_of_up_to_60_rows_keeps_its_rows_apart(n: int, kept: list[Any]
     assert len(extents) == n
     tops = sorted((box.y0, box.y1) for box in extents)
     assert all(below[1] <= above[0] + 1 for below, above in pairwise(tops))
-
-
-def test_bars_have_their_numbers_intervals_and_levels(kept: list[Any]) -> None:
-    bars = [Bar("a", 0.5, 0.4, 0.6, "x"), Bar("b", -0.25, group="y"), Bar("c", 1.0, 0.9, 1.0, "x")]
-    drawn(draw_bars, bars, title="t", x_label="share", levels=[Level("chance", 0.3)])
-    (plot,) = kept[0].axes
-    assert texts(kept[0]) == ["0.50", "-0.25", "1.00"]
-    assert [(patch.get_width(), round(patch.get_y() + 0.35)) for patch in plot.patches] == [
-        (0.5, 0),
-        (1.0, 2),
-        (-0.25, 1),
-    ]
-    assert [list(line.get_xdata()) for line in plot.lines[:3]] == [[0.4, 0.6], [0.9, 1.0], [0.3, 0.3]]
-    assert {text.get_text() for text in kept[0].legends[0].get_texts()} == {"x", "y", "chance"}
-    assert plot.get_ylim()[0] > plot.get_ylim()[1], "the first bar stands above"
 
 
 def test_titles_wrap_at_the_width_of_the_plot() -> None:
