@@ -1,0 +1,1 @@
+"""Many runs of one recipe, and what can be said of their differences."""
