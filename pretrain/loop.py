@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from objectives.draws import Key
+from objectives.mlm import num_targets
 from objectives.objective import Batch, Loss, Objective
 from pretrain.batches import Examples, Selection, num_tokens, trimmed
 from pretrain.checkpoints.progress import Progress
@@ -47,6 +48,8 @@ class Agreed:
     counts: dict[str, int]
     """Targets of each term in the whole batch."""
     tokens: int
+    targets: int
+    """Masked tokens of the whole batch, each as often as it was drawn."""
     elapsed_seconds: float
     """The main process's clock, so that a budget of hours ends everywhere at the same step."""
     status: int
@@ -142,17 +145,23 @@ class Loop:
         progress.evaluation = {}
         progress.epoch, progress.example = behind.epoch, behind.example
         progress.tokens += agreed.tokens
+        if progress.targets is not None:
+            progress.targets += agreed.targets
         return 0
 
     def _agree(self, batches: list[Batch], status: int) -> Agreed:
         counts = [self.objective.count(batch) for batch in batches]
         sums = [float(sum(count[term] for count in counts)) for term in self.terms]
         tokens = float(sum(num_tokens(batch) for batch in batches))
+        targets = float(sum(num_targets(batch) for batch in batches))
         clock = time.monotonic() - self._began if self.processes.is_main else 0.0
-        *counted, tokens, clock, terminated, interrupted = self.processes.sum([*sums, tokens, clock, *flags_of(status)])
+        *counted, tokens, targets, clock, terminated, interrupted = self.processes.sum(
+            [*sums, tokens, targets, clock, *flags_of(status)]
+        )
         return Agreed(
             counts={term: int(count) for term, count in zip(self.terms, counted, strict=True)},
             tokens=int(tokens),
+            targets=int(targets),
             elapsed_seconds=clock,
             status=status_of([terminated, interrupted]),
         )
@@ -254,6 +263,7 @@ class Loop:
         seconds = progress.elapsed_seconds - progress.logged_seconds
         line: dict[str, float | int | None] = {
             "tokens": progress.tokens,
+            **({} if progress.targets is None else {"targets": progress.targets}),
             "elapsed_seconds": round(progress.elapsed_seconds, 3),
             "tokens_per_second": round((progress.tokens - progress.logged_tokens) / max(seconds, 1e-9), 1),
             "learning_rate": self.peaks[-1] * self.factor,

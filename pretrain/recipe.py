@@ -39,6 +39,7 @@ __all__ = [
     "check_world_size",
     "differing_keys",
     "read_recipe",
+    "training_settings",
 ]
 
 BUDGETS = ("steps", "epochs", "tokens", "hours")
@@ -275,14 +276,22 @@ _NOT_TRAINING = (
 )
 
 
+def training_settings(recipe: Recipe) -> dict[str, Any]:
+    """The values of the keys that change the training, by their paths, in the order of a recipe."""
+    return {
+        path: value
+        for path, value in _leaves(recipe.model_dump(mode="json", by_alias=True))
+        if not any(path == key or path.startswith(f"{key}.") for key in _NOT_TRAINING)
+    }
+
+
 def differing_keys(a: Recipe, b: Recipe) -> list[str]:
     """The keys that change the training and differ, as "path: old -> new", in the order of a recipe."""
-    old, new = (dict(_leaves(recipe.model_dump(mode="json", by_alias=True))) for recipe in (a, b))
+    old, new = training_settings(a), training_settings(b)
     return [
         f"{path}: {_shown(old, path)} -> {_shown(new, path)}"
         for path in dict.fromkeys([*old, *new])
         if (path in old, old.get(path)) != (path in new, new.get(path))
-        and not any(path == key or path.startswith(f"{key}.") for key in _NOT_TRAINING)
     ]
 
 

@@ -71,6 +71,8 @@ class Progress:
     """Examples of this epoch that were trained on."""
     tokens: int = 0
     """Tokens trained on, padding not counted."""
+    targets: int | None = 0
+    """Masked tokens trained on; None in a run that an earlier version began, which did not count them."""
     skipped_steps: int = 0
     """Steps whose loss or gradient was no finite number, so that the weights were left as they were."""
     elapsed_seconds: float = 0.0
@@ -86,7 +88,7 @@ class Progress:
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Progress":
         """Progress as progress.json has it, of an earlier version as well."""
-        values = {item.name: record[item.name] for item in fields(cls) if item.name in record}
+        values = {"targets": None} | {item.name: record[item.name] for item in fields(cls) if item.name in record}
         layouts = {int(step): Layout(**layout) for step, layout in values.pop("layouts", {}).items()}
         return cls(**values, layouts=layouts)
 

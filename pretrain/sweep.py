@@ -1,0 +1,104 @@
+"""python -m pretrain.sweep SWEEP.yaml [section.key=value ...] [--dry-run] [--only FILTER] [--jobs N] [--out DIR]
+
+One file, many runs, an answer with error bars. The same command goes on where it was cut off.
+"""
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pretrain.checkpoints.lock import RunLock
+from pretrain.commands import guarded
+from pretrain.distributed.signals import Interrupted, Signals
+from pretrain.sweeps.calibration import seconds_per_step
+from pretrain.sweeps.cells import chosen
+from pretrain.sweeps.executors import Executor, Ray, Slurm, Workers
+from pretrain.sweeps.folder import SweepFolder
+from pretrain.sweeps.planning import Plan, plan
+from pretrain.sweeps.running import Job, is_done
+from pretrain.sweeps.settings import read_sweep
+
+FAILED = 1
+"""Exit status where cells have failed and the others are done."""
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sweep; gives the exit status: as every command's, and 1 where a cell has failed."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_intermixed_args(words)
+    failed: list[str] = []
+    status = guarded(lambda signals: failed.extend(_sweep(options, words, signals)))
+    return status or (FAILED if failed else 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pretrain.sweep", description="Many runs of one recipe, compared.")
+    parser.add_argument("sweep", type=Path, help="a YAML file, see recipes/sweeps/")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="section.key=value of the base recipe, sweep.key=value"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the cells, what each costs and the whole time")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="KEY=VALUE[,...]", help="run the cells with these values alone"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time, each on its share of cores")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the sweep's folder [sweeps/<name>]")
+    parser.add_argument("--executor", choices=("slurm", "ray"), help="run the cells on a cluster")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="key=value", help="of the executor, such as slurm_partition=gpu"
+    )
+    return parser
+
+
+def _sweep(options: argparse.Namespace, words: Sequence[str], signals: Signals) -> list[str]:
+    """Do what is asked for; gives the names of the cells that failed."""
+    sweep = read_sweep(options.sweep, options.overrides)
+    folder = SweepFolder(options.out or Path("sweeps") / sweep.name)
+    planned = plan(sweep, folder, seconds_per_step)
+    executor = _executor(options, folder)
+    with RunLock(folder.path):
+        folder.write(sweep, planned.base, planned.amount, planned.cells)
+        return _run(planned, options.only, executor, signals)
+
+
+def _run(planned: Plan, only: Sequence[str], executor: Executor, signals: Signals) -> list[str]:
+    jobs = [Job.of(cell, planned.sweep, planned.folder) for cell in chosen(planned.cells, only)]
+    missing = [job for job in jobs if not is_done(job)]
+    logger.info("%d cells, %d of them to be run", len(jobs), len(missing))
+    failures: dict[str, str] = {}
+    signals.deferred = True
+    for number, (job, failure) in enumerate(executor.run(missing, lambda: bool(signals.received)), 1):
+        if failure:
+            failures[job.name] = failure
+            logger.warning("%d of %d  %s failed, the others go on:\n%s", number, len(missing), job.name, failure)
+        else:
+            logger.info("%d of %d  %s is done", number, len(missing), job.name)
+    if signals.received:
+        raise Interrupted(signals.received, "what the cells had done is saved")
+    return list(failures)
+
+
+def _executor(options: argparse.Namespace, folder: SweepFolder) -> Executor:
+    from pretrain.recipe_text import override
+
+    given: dict[str, object] = {}
+    if problems := override(given, options.option):
+        from pretrain.recipe_problems import recipe_error
+
+        raise recipe_error("--option", problems)
+    match options.executor:
+        case "slurm":
+            return Slurm(folder.path / "submitit", given)
+        case "ray":
+            return Ray(given)
+        case _:
+            return Workers(options.jobs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
