@@ -153,11 +153,13 @@ def _grouped(order: Ints, lengths: Ints, batch_size: int, first: int, key: Key) 
     return np.concatenate([order[:first], batches.ravel(), order[first + len(whole) :]])
 
 
-def in_order(examples: Examples, *, epoch: int, rank: int, world_size: int, micro_batch_size: int) -> Iterator[Batch]:
-    """Every example of an epoch once, by index: this process's share in micro-batches."""
-    count = len(examples.plan(epoch))
-    everything = Selection(np.full(count, epoch), np.arange(count))
-    for part in everything.share(rank, world_size).cut(micro_batch_size):
+def in_order(
+    examples: Examples, *, epoch: int, rank: int, world_size: int, micro_batch_size: int, indices: Ints | None = None
+) -> Iterator[Batch]:
+    """Every example of an epoch once, by index, or those of these numbers: this process's share in micro-batches."""
+    indices = np.arange(len(examples.plan(epoch))) if indices is None else indices
+    selection = Selection(np.full(len(indices), epoch), indices)
+    for part in selection.share(rank, world_size).cut(micro_batch_size):
         yield trimmed(examples.batch(part))
 
 

@@ -9,6 +9,7 @@ and its draws are frozen as well; what discriminators make of them can be compar
 from collections.abc import Callable
 from math import isfinite
 
+import numpy as np
 import torch
 
 from objectives.cutting.packed import Packed
@@ -16,7 +17,7 @@ from objectives.cutting.sentence_order import SentenceOrder
 from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.masking import TokenMasking
 from objectives.objective import Objective
-from objectives.rows import ExamplesError
+from objectives.rows import ExamplesError, Ints
 from pretrain.batches import Examples, in_order
 from pretrain.distributed.processes import Processes
 from pretrain.tally import Tally
@@ -50,7 +51,13 @@ class HeldOut:
         ExamplesError: the held-out documents are too few for a term.
     """
 
-    def __init__(self, store: TokenStore, terms: tuple[str, ...], *, max_seq_length: int) -> None:
+    def __init__(
+        self, store: TokenStore, terms: tuple[str, ...], *, max_seq_length: int, most_rows: int | None = None
+    ) -> None:
+        """
+        Args:
+            most_rows: rows of each kind that are scored, spread evenly over the documents; None: all.
+        """
         self._examples = {
             scored: Examples(
                 store.held_out,
@@ -70,6 +77,7 @@ class HeldOut:
                 raise ExamplesError(
                     f"the held-out documents cannot be evaluated: {error} See corpus.held_out."
                 ) from error
+        self._most_rows = most_rows
 
     def measure(
         self,
@@ -99,13 +107,15 @@ class HeldOut:
             for terms, examples in self._examples.items():
                 tally = Tally(objective, terms, processes.device)
                 # Shares differ by one example, so all processes have at least as many micro-batches as the smallest.
-                common = -(-(len(examples.plan(_EPOCH)) // processes.world_size) // micro_batch_size)
+                rows = _spread(len(examples.plan(_EPOCH)), self._most_rows)
+                common = -(-(len(rows) // processes.world_size) // micro_batch_size)
                 batches = in_order(
                     examples,
                     epoch=_EPOCH,
                     rank=processes.rank,
                     world_size=processes.world_size,
                     micro_batch_size=micro_batch_size,
+                    indices=rows,
                 )
                 with torch.inference_mode(), processes.accelerator.autocast():
                     for number, batch in enumerate(batches):
@@ -118,3 +128,13 @@ class HeldOut:
         finally:
             objective.train(was_training)
         return {f"eval/{name}": value if isfinite(value) else None for name, value in (losses | figures).items()}
+
+
+def _spread(num_rows: int, most: int | None) -> Ints:
+    """Ascending numbers of the rows that are scored: all, or the middles of `most` equal stretches of them.
+
+    Rows stand in the order of their documents, so that each document is scored in proportion to its length.
+    """
+    if most is None or most >= num_rows:
+        return np.arange(num_rows)
+    return (2 * np.arange(most) + 1) * num_rows // (2 * most)

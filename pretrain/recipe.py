@@ -113,6 +113,9 @@ class Evaluate(BaseModel, frozen=True, extra="forbid", strict=True):
 
     every_steps: int | None = Field(default=None, ge=1)
     """Updates between two evaluations; null: only at the end."""
+    most_rows: int | None = Field(default=None, ge=1)
+    """Rows of each kind that are scored, spread evenly over the held-out documents, the same in every run; null: all.
+    Figures of different numbers of rows differ by chance; `python -m pretrain.evaluate` always scores all."""
 
 
 class Checkpoint(BaseModel, frozen=True, extra="forbid", strict=True):

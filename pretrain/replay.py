@@ -141,7 +141,12 @@ def _run_again(stretch: Stretch, store: TokenStore, processes: Processes, folder
     trouble = Trouble(folder, loop, spike_score=None)  # which keeps the losses that spikes stand out from
     held_out = None
     if stretch.evaluated:
-        held_out = HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length)
+        held_out = HeldOut(
+            store,
+            recipe.objective.terms,
+            max_seq_length=recipe.examples.max_seq_length,
+            most_rows=recipe.evaluate.most_rows,
+        )
     micro_batch_size = recipe.train.most_at_once
     hidden = None if processes.is_main else True  # None: shown on a terminal only
     for step in tqdm(range(stretch.first + 1, stretch.last + 1), desc="replay", unit="step", disable=hidden):

@@ -90,7 +90,12 @@ def _assembled(recipe: Recipe, launch: Launch, signals: Signals, processes: Proc
         )
     held_out = None
     if store.held_out.num_tokens:
-        held_out = HeldOut(store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length)
+        held_out = HeldOut(
+            store,
+            recipe.objective.terms,
+            max_seq_length=recipe.examples.max_seq_length,
+            most_rows=recipe.evaluate.most_rows,
+        )
     else:
         logger.info("no document is held out, so nothing will be evaluated")
 

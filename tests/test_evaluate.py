@@ -12,13 +12,15 @@ from torch.nn import functional
 from transformers import BertForMaskedLM, BertForPreTraining
 
 from objectives.cutting.packed import Packed
+from objectives.cutting.sentence_order import SentenceOrder
 from objectives.cutting.sentence_pairs import SentencePairs
 from objectives.masking import TokenMasking
+from objectives.objective import Loss, Objective
 from pretrain.assembly import load_objective, prepared_store, saved_networks
 from pretrain.batches import Examples, Selection
 from pretrain.distributed.processes import Processes
 from pretrain.evaluate import evaluate, main
-from pretrain.evaluation import EvaluationEnded, HeldOut
+from pretrain.evaluation import EvaluationEnded, HeldOut, _spread
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe, read_recipe
 
@@ -168,6 +170,80 @@ def test_a_run_that_learns_the_order_is_scored_on_frozen_rows_of_sentence_order(
     of_plain = evaluate(plain, run / "recipe.yaml")
     assert of_plain == pytest.approx({key: figures[key] for key in ("eval/mlm_nats", "eval/accuracy/mlm")}, abs=1e-6)
     assert "trained with sentence-order prediction" in (run / "model" / "README.md").read_text()
+
+
+# Some rows of many ---------------------------------------------------------------------------------------------------
+
+
+def _seen_rows(held_out: HeldOut, objective: Objective, world_size: int, size: int) -> set[tuple[int, ...]]:
+    """The rows that the processes of a world of this size score, as far as they are told apart by their ids."""
+    seen: list[tuple[int, ...]] = []
+    forward = objective.forward
+
+    def noting(batch: dict[str, torch.Tensor]) -> dict[str, Loss]:
+        seen.extend(tuple(ids[ids != 0].tolist()) for ids in batch["input_ids"])
+        return forward(batch)
+
+    objective.forward = noting  # type: ignore[method-assign]
+    accelerator = Processes.start("no").accelerator
+    for rank in range(world_size):
+        one = Processes(accelerator)
+        one.rank, one.world_size = rank, world_size
+        one.sum_in_place = lambda tensor: None  # type: ignore[method-assign]
+        held_out.measure(objective, one, micro_batch_size=size)
+    objective.forward = forward  # type: ignore[method-assign]
+    assert len(seen) == len(set(seen)), "each row once"
+    return set(seen)
+
+
+def test_a_limit_takes_the_same_rows_however_they_are_portioned_and_one_above_their_number_takes_all(
+    trained: Path, tiny: Tiny
+) -> None:
+    store, recipe = prepared_store(tiny()), tiny()
+    objective, _ = load_objective(recipe, saved_networks(recipe, trained), device=torch.device("cpu"))
+    some = HeldOut(store, ("mlm", "nsp"), max_seq_length=32, most_rows=7)
+    rows = _seen_rows(some, objective, 1, 16)
+    assert len(rows) == 14, "of each kind"
+    for world_size, size in ((1, 1), (2, 3), (3, 2), (9, 4)):
+        assert _seen_rows(some, objective, world_size, size) == rows
+    everything = _seen_rows(HeldOut(store, ("mlm", "nsp"), max_seq_length=32), objective, 1, 16)
+    assert rows < everything, "masked as where all are scored"
+    one = Processes.start("no")
+    figures = some.measure(objective, one, micro_batch_size=4)
+    assert figures == pytest.approx(some.measure(objective, one, micro_batch_size=7), abs=1e-6)
+    for most_rows in (len(everything), 10**6):
+        enough = HeldOut(store, ("mlm", "nsp"), max_seq_length=32, most_rows=most_rows)
+        assert enough.measure(objective, one, micro_batch_size=16) == pytest.approx(_last_evaluation(trained), abs=1e-6)
+    assert figures != pytest.approx(_last_evaluation(trained), abs=1e-6)
+
+
+@pytest.mark.parametrize("cutting", [kind(max_seq_length=32) for kind in (Packed, SentencePairs, SentenceOrder)])
+def test_a_limit_spreads_over_the_held_out_documents(
+    tiny: Tiny, cutting: Packed | SentencePairs | SentenceOrder
+) -> None:
+    """Rows stand in the order of their documents, which even steps through them rely on."""
+    store = prepared_store(tiny())
+    plan = cutting.plan(store.held_out, store.vocabulary, seed=0, epoch=0)
+    firsts = plan.rows(np.arange(len(plan))).documents
+    first = firsts[np.arange(len(plan)), (firsts >= 0).argmax(axis=1)]
+    changes = int((np.diff(first) != 0).sum())
+    assert changes <= store.held_out.num_documents + 1
+    taken = _spread(len(plan), 12)
+    assert {*first[taken].tolist()} == {*range(store.held_out.num_documents)}
+    assert np.diff(taken).max() - np.diff(taken).min() <= 1
+
+
+def test_a_run_scores_so_many_rows_as_its_recipe_says_and_the_command_scores_all(
+    trained: Path, tiny: Tiny, launch: Callable[..., Path]
+) -> None:
+    run = launch(tiny("evaluate.most_rows=5"))
+    few, every = _last_evaluation(run), evaluate(run, None)
+    assert every == pytest.approx(_last_evaluation(trained), abs=1e-6), "the limit changes no training"
+    store, recipe = prepared_store(tiny()), tiny()
+    objective, _ = load_objective(recipe, saved_networks(recipe, run), device=torch.device("cpu"))
+    some = HeldOut(store, ("mlm", "nsp"), max_seq_length=32, most_rows=5)
+    assert few == pytest.approx(some.measure(objective, Processes.start("no"), micro_batch_size=16), abs=1e-6)
+    assert few != pytest.approx(every, abs=1e-6)
 
 
 # The command ---------------------------------------------------------------------------------------------------------
