@@ -13,12 +13,12 @@ from pathlib import Path
 from pretrain.checkpoints.lock import RunLock
 from pretrain.commands import guarded
 from pretrain.distributed.signals import Interrupted, Signals
-from pretrain.sweeps.calibration import seconds_per_step
+from pretrain.sweeps.calibration import pace_of
 from pretrain.sweeps.cells import chosen
 from pretrain.sweeps.executors import Executor, Ray, Slurm, Workers
 from pretrain.sweeps.folder import SweepFolder
 from pretrain.sweeps.planning import Plan, plan
-from pretrain.sweeps.running import Job, is_done
+from pretrain.sweeps.running import Job, is_done, launcher
 from pretrain.sweeps.settings import read_sweep
 
 FAILED = 1
@@ -59,7 +59,7 @@ def _sweep(options: argparse.Namespace, words: Sequence[str], signals: Signals) 
     """Do what is asked for; gives the names of the cells that failed."""
     sweep = read_sweep(options.sweep, options.overrides)
     folder = SweepFolder(options.out or Path("sweeps") / sweep.name)
-    planned = plan(sweep, folder, seconds_per_step)
+    planned = plan(sweep, folder, lambda recipe: pace_of(recipe, launcher(sweep)).seconds_per_step)
     executor = _executor(options, folder)
     with RunLock(folder.path):
         folder.write(sweep, planned.base, planned.amount, planned.cells)

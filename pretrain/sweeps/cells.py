@@ -11,7 +11,7 @@ from typing import Any
 from simpleeval import InvalidExpression, SimpleEval
 
 from pretrain.recipe import Recipe, RecipeError, read_recipe, training_settings
-from pretrain.sweeps.settings import Sweep
+from pretrain.sweeps.settings import Sweep, assignments
 
 _SIGNIFICANT = 12  # digits of a linked number: 1 - 0.9 is 0.1
 _LONGEST_NAME = 100
@@ -52,7 +52,7 @@ def settings_of(sweep: Sweep) -> list[Setting]:
     Raises:
         RecipeError: a linked key is no expression of the recipe's numbers.
     """
-    base = read_recipe(sweep.base, sweep.settings)
+    base = read_recipe(sweep.base, sweep.overrides)
     values = list(sweep.axes.values())
     combined = itertools.product(*values) if sweep.combine == "grid" else zip(*values, strict=True)
     return [
@@ -74,7 +74,7 @@ def reference_of(sweep: Sweep, settings: Sequence[Setting]) -> Setting:
             if all(setting.levels[key] == label for key, label in wanted.items()):
                 return setting
         raise RecipeError(f"reference: got {wanted}, expected one of the settings: {', '.join(names)}.")
-    own = _leaf_values(read_recipe(sweep.base, sweep.settings))
+    own = _leaf_values(read_recipe(sweep.base, sweep.overrides))
     for setting in settings:
         if all(key in own and label_of(own[key]) == label for key, label in setting.levels.items()):
             return setting
@@ -100,7 +100,7 @@ def cells_of(
     for seed, setting in itertools.product(sweep.seeds, settings):
         name = setting.run_name(seed)
         overrides = [
-            *sweep.settings,
+            *sweep.overrides,
             *setting.overrides,
             *budget(setting),
             *(f"seed={seed}", f"name={name}", f"output_dir={json.dumps(str(folder / 'runs' / name))}"),
@@ -168,10 +168,7 @@ def _passes(cell: Cell, text: str) -> bool:
 
 
 def _setting(sweep: Sweep, base: Recipe, values: Mapping[str, Any], number: int) -> Setting:
-    own = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-    linked = [
-        f"{key}={json.dumps(_evaluated(key, formula, base, values))}" for key, formula in sweep.linked.items()
-    ]
+    linked = {key: _evaluated(key, formula, base, values) for key, formula in sweep.linked.items()}
     levels = {key: label_of(value) for key, value in values.items()}
     if sweep.labels is not None:
         label = sweep.labels[number]
@@ -179,7 +176,7 @@ def _setting(sweep: Sweep, base: Recipe, values: Mapping[str, Any], number: int)
             levels = dict.fromkeys(sweep.axes, label)
     else:
         label = ", ".join(f"{short} {levels[key]}" for key, short in _short_keys(levels).items())
-    return Setting(label, levels, (*own, *linked))
+    return Setting(label, levels, tuple(assignments({**values, **linked})))
 
 
 def _evaluated(key: str, formula: str | float, base: Recipe, values: Mapping[str, Any]) -> float:

@@ -34,7 +34,7 @@ def plan(sweep: Sweep, folder: SweepFolder, seconds_per_step: Callable[[Recipe],
     Raises:
         RecipeError: the base, a cell or the folder is not as it must be.
     """
-    base = read_recipe(sweep.base, sweep.settings)
+    base = read_recipe(sweep.base, sweep.overrides)
     settings = settings_of(sweep)
     reference = reference_of(sweep, settings)
     folder.check(sweep, base)

@@ -65,16 +65,16 @@ class Job:
             run_dir=folder.run(cell.name),
             log=folder.log(cell.name),
             compared=folder.compared(cell.name),
-            launch=launcher(sweep),
+            launch=(*launcher(sweep), "-m", "pretrain"),
             evaluation=_evaluation(sweep) if cell.recipe.corpus.held_out else None,
         )
 
 
 def launcher(sweep: Sweep) -> tuple[str, ...]:
-    """`accelerate launch -m pretrain` of this Python."""
+    """`accelerate launch` of this Python, as far as `-m`."""
     config = sweep.accelerate_config or (str(_DEFAULT_CONFIG) if _DEFAULT_CONFIG.exists() else None)
     options = ("--config_file", config) if config else ()
-    return (sys.executable, "-m", "accelerate.commands.launch", *options, "-m", "pretrain")
+    return (sys.executable, "-m", "accelerate.commands.launch", *options)
 
 
 def _evaluation(sweep: Sweep) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The sweep file: a base recipe, what is varied in it, over which seeds, and what is held equal meanwhile."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,9 +24,10 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
     """Names the folder of the results, sweeps/<name>."""
     base: str = Field(min_length=1)
     """The recipe that every cell is a variant of."""
-    settings: tuple[str, ...] = Field(default=(), strict=False)
-    """section.key=value of the recipe, the same in all cells, as on a command line."""
-    axes: dict[str, tuple[Any, ...]] = Field(min_length=1, strict=False)
+    settings: dict[str, Any] = {}
+    """Values of keys of the recipe, as in {train.batch_size: 32}, the same in all cells; a mapping as a value replaces
+    a whole section."""
+    axes: dict[str, Annotated[tuple[Any, ...], Field(strict=False)]] = Field(min_length=1)
     """Keys of the recipe and the values that each takes; a mapping as a value replaces a whole section."""
     combine: Literal["grid", "zip"] = "grid"
     """grid: every value with every other. zip: the n-th values of all axes together."""
@@ -91,6 +93,11 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
             raise ValueError(f"linked: {both[0]} is an axis as well, expected one of the two; take it out of one")
         return self
 
+    @property
+    def overrides(self) -> list[str]:
+        """The settings as `read_recipe` takes them."""
+        return assignments(self.settings)
+
     def to_yaml(self) -> str:
         """The sweep with every default written out."""
         return write(self.model_dump(mode="json"))
@@ -112,11 +119,25 @@ def read_sweep(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
         raise RecipeError(f"{source} is no sweep, expected a mapping with the keys {', '.join(Sweep.model_fields)}.")
     own = [text.removeprefix(OVERRIDE_PREFIX) for text in overrides if text.startswith(OVERRIDE_PREFIX)]
     problems = [*parsed.problems, *override(parsed.value, own)]
+    settings: dict[str, Any] = {}
+    for text in overrides:
+        if not text.startswith(OVERRIDE_PREFIX):
+            key, _, value = text.partition("=")
+            found = override({}, [text])  # which only looks at how it is written
+            problems += found
+            if not found:
+                settings[key.strip()] = parse(value, text).value
     try:
         sweep = Sweep.model_validate(parsed.value)
     except ValidationError as error:
         problems += translate(error, Sweep, parsed.value, section="", elsewhere={})
     if problems:
         raise recipe_error(source, list(dict.fromkeys(problems)))
-    of_base = [text for text in overrides if not text.startswith(OVERRIDE_PREFIX)]
-    return sweep.model_copy(update={"settings": (*sweep.settings, *of_base)})
+    # Taken out first: what comes later in an order of overrides counts.
+    kept = {key: value for key, value in sweep.settings.items() if key not in settings}
+    return sweep.model_copy(update={"settings": kept | settings})
+
+
+def assignments(values: Mapping[str, Any]) -> list[str]:
+    """Values by their keys as `section.key=value`."""
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
