@@ -5,7 +5,6 @@ One file, many runs, an answer with error bars. The same command goes on where i
 
 import argparse
 import logging
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pretrain.sweeps.calibration import pace_of
 from pretrain.sweeps.cells import chosen
 from pretrain.sweeps.executors import Executor, Ray, Slurm, Workers
 from pretrain.sweeps.folder import SweepFolder
+from pretrain.sweeps.forecast import forecasts, lines
 from pretrain.sweeps.planning import Plan, plan
 from pretrain.sweeps.running import Job, is_done, launcher
 from pretrain.sweeps.settings import read_sweep
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the sweep's folder [sweeps/<name>]")
     parser.add_argument("--executor", choices=("slurm", "ray"), help="run the cells on a cluster")
     parser.add_argument(
-        "--option", action="append", default=[], metavar="key=value", help="of the executor, such as slurm_partition=gpu"
+        "--option", action="append", default=[], metavar="key=value", help="of the executor: slurm_partition=gpu"
     )
     return parser
 
@@ -60,6 +60,9 @@ def _sweep(options: argparse.Namespace, words: Sequence[str], signals: Signals) 
     sweep = read_sweep(options.sweep, options.overrides)
     folder = SweepFolder(options.out or Path("sweeps") / sweep.name)
     planned = plan(sweep, folder, lambda recipe: pace_of(recipe, launcher(sweep)).seconds_per_step)
+    if options.dry_run:
+        print("\n".join(lines(planned, forecasts(planned, options.jobs), options.jobs)))
+        return []
     executor = _executor(options, folder)
     with RunLock(folder.path):
         folder.write(sweep, planned.base, planned.amount, planned.cells)

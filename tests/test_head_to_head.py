@@ -13,9 +13,6 @@ from benchmarks.head_to_head import paired
 from benchmarks.head_to_head.budgets import (
     FLOPS,
     WALL_CLOCK,
-    budget_overrides,
-    equal_steps,
-    flops_per_step,
     nearest,
     points_of,
     spacing,
@@ -31,6 +28,7 @@ from benchmarks.head_to_head.runs import Plan, RunError, Side, finish
 from benchmarks.head_to_head.tables import table, to_markdown
 from pretrain.estimate import estimate
 from pretrain.recipe import BUDGETS, read_recipe
+from pretrain.sweeps.budgets import budget_overrides, equal_steps, flops_per_step
 from tests.probe_models import tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +49,7 @@ def test_a_budget_takes_the_place_of_whichever_the_recipe_names(budget: str) -> 
 def test_the_flops_of_a_step_do_not_depend_on_the_recipes_own_budget(overrides: list[str]) -> None:
     cost = estimate(read_recipe(RECIPE))
     assert cost.flops is not None and cost.steps is not None
-    assert flops_per_step(RECIPE, overrides) == pytest.approx(cost.flops / cost.steps, rel=1e-9)
+    assert flops_per_step(read_recipe(RECIPE, overrides)) == pytest.approx(cost.flops / cost.steps, rel=1e-9)
 
 
 @given(flops=st.floats(1e9, 1e18), per_step=st.floats(1e6, 1e13))

@@ -25,7 +25,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.head_to_head.budgets import FLOPS, TITLES, WALL_CLOCK, flops_per_step
+from benchmarks.head_to_head.budgets import FLOPS, TITLES, WALL_CLOCK
 from benchmarks.head_to_head.comparison import Comparison
 from benchmarks.head_to_head.files import write_json
 from benchmarks.head_to_head.labelled import LabelledError, read_labelled
@@ -35,6 +35,7 @@ from benchmarks.head_to_head.results import results_of
 from benchmarks.head_to_head.runs import RunError, Side
 from benchmarks.head_to_head.tables import to_markdown
 from pretrain.recipe import RecipeError, read_recipe
+from pretrain.sweeps.budgets import flops_per_step
 from probes.command import versions
 from probes.probe_error import ProbeError
 from probes.results import write_text
@@ -128,7 +129,7 @@ def _comparison(options: argparse.Namespace) -> Comparison:
 
 def _side(path: Path, overrides: Sequence[str]) -> Side:
     recipe = read_recipe(path, overrides)
-    return Side(path, recipe.name, tuple(overrides), recipe.examples.max_seq_length, flops_per_step(path, overrides))
+    return Side(path, recipe.name, tuple(overrides), recipe.examples.max_seq_length, flops_per_step(recipe))
 
 
 if __name__ == "__main__":

@@ -1,39 +1,13 @@
 """What equal means: the same minutes of training, or the same floating-point operations by pretrain's estimate."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-
-from pretrain.estimate import estimate
-from pretrain.recipe import BUDGETS, read_recipe
 
 WALL_CLOCK, FLOPS = "wall_clock", "flops"
 TITLES = {WALL_CLOCK: "Equal wall-clock", FLOPS: "Equal FLOPs"}
 
-_ESTIMATED_STEPS = 1_000_000_000  # more than any warm-up, so that every recipe with it is a valid one
 _CHECKPOINTS_PER_POINT = 2  # of a budget of time, whose steps are only guessed: the nearest is within a quarter then
-
-
-def budget_overrides(name: str, value: float) -> list[str]:
-    """The overrides that end a run by one budget of pretrain's, whichever the recipe names."""
-    assert name in BUDGETS
-    return [f"train.{name}={value!r}", *(f"train.{other}=null" for other in BUDGETS if other != name)]
-
-
-def flops_per_step(recipe: Path, overrides: Sequence[str]) -> float:
-    """FLOPs of one update of the weights, both networks of a recipe that has two.
-
-    Places in a batch count whether they hold a token or padding, so packed rows are what this is exact for.
-    """
-    flops = estimate(read_recipe(recipe, [*overrides, *budget_overrides("steps", _ESTIMATED_STEPS)])).flops
-    assert flops is not None, "a budget of steps says how many there are"
-    return flops / _ESTIMATED_STEPS
-
-
-def equal_steps(flops: float, *, per_step: float) -> int:
-    """The steps that spend these FLOPs, to half a step; at least one."""
-    return max(1, round(flops / per_step))
 
 
 def points_of(num_points: int) -> list[float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.head_to_head.budgets import FLOPS, WALL_CLOCK, equal_steps
+from benchmarks.head_to_head.budgets import FLOPS, WALL_CLOCK
 from benchmarks.head_to_head.files import write_json
 from benchmarks.head_to_head.measures import Figures, Measures
 from benchmarks.head_to_head.runs import (
@@ -20,6 +20,7 @@ from benchmarks.head_to_head.runs import (
     seconds_per_step,
     trained,
 )
+from pretrain.sweeps.budgets import equal_steps
 
 _CALIBRATION_SECONDS = (5.0, 60.0)  # at least, at most; between them a twentieth of the budget
 

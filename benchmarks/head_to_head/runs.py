@@ -11,9 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from benchmarks.head_to_head.budgets import WALL_CLOCK, budget_overrides, nearest, points_of, spacing
+from benchmarks.head_to_head.budgets import WALL_CLOCK, nearest, points_of, spacing
 from pretrain.checkpoints.checkpoint import Checkpoints, read_progress
 from pretrain.recipe import differing_keys, read_recipe
+from pretrain.sweeps.budgets import budget_overrides
 from probes.report import Metrics
 
 _UNLESS_TOLD = ("evaluate.every_steps=null", "log.every_steps=10")

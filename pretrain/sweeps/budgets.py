@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from objectives.masking import NOT_A_TARGET
-from pretrain.assembly import training_examples
+from pretrain.batches import Examples
 from pretrain.estimate import estimate
 from pretrain.recipe import BUDGETS, Recipe
 from pretrain.sweeps.settings import Match
-from tokenization.store import TokenStore
 
 UNITS: dict[Match, str] = {
     "steps": "steps",
@@ -22,7 +21,6 @@ UNITS: dict[Match, str] = {
     "flops": "FLOPs",
     "wall_clock": "hours of training",
 }
-_BUDGETS: dict[Match, str] = {"steps": "steps", "tokens": "tokens", "wall_clock": "hours"}
 _SHARES = 8  # points of a run at which rows are masked to count targets, as a rate may follow it
 _ROWS = 64  # at each
 
@@ -49,37 +47,36 @@ def equal_steps(amount: float, *, per_step: float) -> int:
     return max(1, round(amount / per_step))
 
 
-def targets_per_step(recipe: Recipe, store: TokenStore) -> float:
+def targets_per_step(examples: Examples, batch_size: int) -> float:
     """Mean number of masked tokens in a batch, counted on rows of the first epoch over the course of the run."""
-    examples = training_examples(recipe, store)
     count = len(examples.plan(0))
     means = []
     for part in range(_SHARES):
-        indices = np.unique(np.linspace(part, count - 1, num=min(_ROWS, count), dtype=np.int64))
+        indices = np.unique(np.linspace(part % count, count - 1, num=min(_ROWS, count), dtype=np.int64))
         _, masked = examples.rows(0, indices, share=(part + 0.5) / _SHARES)
         per_row = (masked.labels != NOT_A_TARGET) if masked.label_weights is None else masked.label_weights
         means.append(per_row.sum() / len(indices))
-    return float(np.mean(means) * recipe.train.batch_size)
+    return float(np.mean(means) * batch_size)
 
 
-def steps_of(recipe: Recipe, store: TokenStore) -> float | None:
+def tokens_per_step(examples: Examples, batch_size: int) -> float:
+    """Mean number of tokens in a batch, padding not counted, on rows of the first epoch."""
+    plan = examples.plan(0)
+    rows = plan.rows(np.unique(np.linspace(0, len(plan) - 1, num=min(_SHARES * _ROWS, len(plan)), dtype=np.int64)))
+    return float(rows.attention_mask.sum() / len(rows.attention_mask) * batch_size)
+
+
+def steps_of(recipe: Recipe, examples: Examples) -> float | None:
     """The steps that a recipe's own budget comes to, None where only a clock can tell."""
-    train, per_epoch = recipe.train, len(training_examples(recipe, store).plan(0))
+    train = recipe.train
     if train.steps is not None:
         return train.steps
     if train.tokens is not None:
-        return train.tokens / tokens_per_step(recipe, store)
-    return None if train.epochs is None else train.epochs * per_epoch / train.batch_size
+        return train.tokens / tokens_per_step(examples, train.batch_size)
+    return None if train.epochs is None else train.epochs * len(examples.plan(0)) / train.batch_size
 
 
-def tokens_per_step(recipe: Recipe, store: TokenStore) -> float:
-    """Mean number of tokens in a batch, padding not counted, on rows of the first epoch."""
-    plan = training_examples(recipe, store).plan(0)
-    rows = plan.rows(np.unique(np.linspace(0, len(plan) - 1, num=min(_SHARES * _ROWS, len(plan)), dtype=np.int64)))
-    return float(rows.attention_mask.sum() / len(rows.attention_mask) * recipe.train.batch_size)
-
-
-def amount_of(match: Match, recipe: Recipe, store: TokenStore, *, seconds_per_step: Callable[[], float]) -> float:
+def amount_of(match: Match, recipe: Recipe, examples: Examples, *, seconds_per_step: Callable[[], float]) -> float:
     """What a recipe spends by its own budget, in the unit of a match.
 
     Args:
@@ -88,7 +85,7 @@ def amount_of(match: Match, recipe: Recipe, store: TokenStore, *, seconds_per_st
     own = recipe.train.hours if match == "wall_clock" else getattr(recipe.train, match, None)
     if own is not None:
         return float(own)
-    steps = steps_of(recipe, store)
+    steps = steps_of(recipe, examples)
     if steps is None:
         assert recipe.train.hours is not None, "a recipe has exactly one budget"
         steps = recipe.train.hours * 3600 / seconds_per_step()
@@ -96,19 +93,28 @@ def amount_of(match: Match, recipe: Recipe, store: TokenStore, *, seconds_per_st
         case "steps":
             return float(round(steps))
         case "tokens":
-            return float(round(steps * tokens_per_step(recipe, store)))
+            return float(round(steps * tokens_per_step(examples, recipe.train.batch_size)))
         case "targets":
-            return float(round(steps * targets_per_step(recipe, store)))
+            return float(round(steps * targets_per_step(examples, recipe.train.batch_size)))
         case "flops":
             return steps * flops_per_step(recipe)
         case "wall_clock":
             return steps * seconds_per_step() / 3600
 
 
-def overrides_for(match: Match, amount: float, recipe: Recipe, store: TokenStore) -> Sequence[str]:
-    """The overrides with which a recipe spends this much."""
-    if match == "targets":
-        return budget_overrides("steps", equal_steps(amount, per_step=targets_per_step(recipe, store)))
-    if match == "flops":
-        return budget_overrides("steps", equal_steps(amount, per_step=flops_per_step(recipe)))
-    return budget_overrides(_BUDGETS[match], amount if match == "wall_clock" else int(amount))
+def overrides_for(match: Match, amount: float, recipe: Recipe, examples: Callable[[], Examples]) -> Sequence[str]:
+    """The overrides with which a recipe spends this much.
+
+    Args:
+        examples: gives those that it trains on; asked only where targets are counted.
+    """
+    match match:
+        case "targets":
+            per_step = targets_per_step(examples(), recipe.train.batch_size)
+            return budget_overrides("steps", equal_steps(amount, per_step=per_step))
+        case "flops":
+            return budget_overrides("steps", equal_steps(amount, per_step=flops_per_step(recipe)))
+        case "wall_clock":
+            return budget_overrides("hours", amount)
+        case _:
+            return budget_overrides(match, int(amount))

@@ -20,11 +20,15 @@ from pretrain.checkpoints.state import make_loop
 from pretrain.commands import guarded
 from pretrain.distributed.processes import Processes
 from pretrain.evaluation import HeldOut
+from pretrain.loop import Loop
 from pretrain.recipe import Recipe, RecipeError, read_recipe
+from pretrain.sweeps.children import confine
+from tokenization.store import TokenStore
 
 _WARM_UP = 2  # steps that also find out which kernels are fastest
 _LEAST_STEPS = 3
 _SECONDS = 4.0
+_SCORED_ROWS = 64
 _LAST_LINES = 5
 
 
@@ -35,15 +39,16 @@ class Pace:
     seconds_per_step: float
     start_seconds: float
     """From the launch to the first step, and from the last one to the end."""
-    evaluation_seconds: float
-    """Of all held-out examples that an evaluation on the way scores."""
+    seconds_per_held_out_row: float
+    """Of scoring."""
 
 
-def pace_of(recipe: Recipe, launcher: Sequence[str]) -> Pace:
+def pace_of(recipe: Recipe, launcher: Sequence[str], cores: Sequence[int] = ()) -> Pace:
     """Time a recipe in a process of its own.
 
     Args:
         launcher: the command before `-m`.
+        cores: CPUs that it may use; none: all.
 
     Raises:
         RecipeError: it does not run; with what it said last.
@@ -52,7 +57,9 @@ def pace_of(recipe: Recipe, launcher: Sequence[str]) -> Pace:
         path = Path(folder) / "recipe.yaml"
         path.write_text(recipe.to_yaml(), encoding="utf-8")
         command = [*launcher, "-m", "pretrain.sweeps.calibration", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", preexec_fn=lambda: confine(cores)
+        )
     if done.returncode:
         said = "\n".join(done.stderr.strip().splitlines()[-_LAST_LINES:])
         raise RecipeError(f"{recipe.name} cannot be timed, expected it to run a few steps. It said\n{said}")
@@ -70,14 +77,25 @@ def measure(recipe: Recipe) -> Pace:
         began = time.monotonic()
         loop.step(0)
         seconds.append(time.monotonic() - began)
-    evaluation = 0.0
-    if store.held_out.num_tokens:
-        settings = recipe.examples.max_seq_length, recipe.evaluate.most_rows
-        held_out = HeldOut(store, recipe.objective.terms, max_seq_length=settings[0], most_rows=settings[1])
-        began = time.monotonic()
-        held_out.measure(loop.objective, processes, micro_batch_size=recipe.train.most_at_once)
-        evaluation = time.monotonic() - began
-    return Pace(median(seconds[_WARM_UP:]), started, evaluation)
+    return Pace(median(seconds[_WARM_UP:]), started, _scoring(loop, store))
+
+
+def _scoring(loop: Loop, store: TokenStore) -> float:
+    """Seconds per held-out row, 0 where none is held out."""
+    if not store.held_out.num_tokens:
+        return 0.0
+    recipe = loop.recipe
+    held_out = HeldOut(
+        store, recipe.objective.terms, max_seq_length=recipe.examples.max_seq_length, most_rows=_SCORED_ROWS
+    )
+    began = time.monotonic()
+    held_out.measure(loop.objective, loop.processes, micro_batch_size=recipe.train.most_at_once)
+    return (time.monotonic() - began) / min(_SCORED_ROWS, num_held_out_rows(recipe, store))
+
+
+def num_held_out_rows(recipe: Recipe, store: TokenStore) -> int:
+    """About how many rows all held-out documents make."""
+    return -(-store.held_out.num_tokens // recipe.examples.max_seq_length)
 
 
 def main() -> int:

@@ -31,8 +31,7 @@ class Setting:
 
     def run_name(self, seed: int) -> str:
         """Name of a run with it: `mlm_probability-0.15_seed-0`."""
-        parts = [f"{label}-{self.levels[key]}" for key, label in _short_keys(self.levels).items()]
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(parts)).strip("-._")
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", self.label.replace(", ", "_")).strip("-._")
         return f"{plain[:_LONGEST_NAME]}_seed-{seed}"
 
 
@@ -250,6 +249,6 @@ def _check_different(cells: Sequence[Cell]) -> None:
         other = trained.setdefault(json.dumps(training_settings(cell.recipe), sort_keys=True), cell)
         if other is not cell:
             raise RecipeError(
-                f"{other.name} and {cell.name} come to the same recipe, expected every cell to train another way. Their "
-                "keys change nothing here, or a linked key undoes them; take one of the settings out."
+                f"{other.name} and {cell.name} come to the same recipe, expected every cell to train another way. "
+                "Their keys change nothing here, or a linked key undoes them; take one of the settings out."
             )

@@ -13,7 +13,8 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from pretrain.recipe import RecipeError
-from pretrain.sweeps.running import CellFailed, CellStopped, Job, conduct
+from pretrain.sweeps.children import CellFailed, CellStopped
+from pretrain.sweeps.running import Job, conduct
 
 _LOOKING_SECONDS = 0.2
 INSTALL = "pip install 'clozekit[{extra}]'"
@@ -42,11 +43,7 @@ class Workers:
         Raises:
             RecipeError: more workers than cores.
         """
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-        if not 1 <= num_workers <= len(cores):
-            raise RecipeError(f"--jobs got {num_workers}, expected 1 to {len(cores)}, the cores of this machine.")
-        size = len(cores) // num_workers
-        self._shares = [cores[at * size : (at + 1) * size] for at in range(num_workers)]
+        self._shares = core_shares(num_workers)
 
     def run(self, jobs: Sequence[Job], stopping: Callable[[], bool]) -> Iterator[Ended]:
         free: SimpleQueue[list[int]] = SimpleQueue()
@@ -59,7 +56,7 @@ class Workers:
             try:
                 if stopped.is_set():
                     raise CellStopped
-                conduct(job, cores=cores if len(self._shares) > 1 else (), stopping=stopped.is_set)
+                conduct(job, cores=cores, stopping=stopped.is_set)
             except CellFailed as failure:
                 return str(failure)
             finally:
@@ -81,6 +78,20 @@ class Workers:
                 stopped.set()
 
 
+def core_shares(num_workers: int) -> list[list[int]]:
+    """The cores of each worker; no one's overlap.
+
+    Raises:
+        RecipeError: more workers than cores.
+    """
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    cores = sorted(allowed)
+    if not 1 <= num_workers <= len(cores):
+        raise RecipeError(f"--jobs got {num_workers}, expected 1 to {len(cores)}, the cores of this machine.")
+    size = len(cores) // num_workers
+    return [cores[at * size : (at + 1) * size] for at in range(num_workers)]
+
+
 def on_another_machine(job: Job) -> str:
     """What an engine runs: a cell to its end; gives what went wrong, empty if nothing did."""
     try:
@@ -91,7 +102,7 @@ def on_another_machine(job: Job) -> str:
 
 
 class Slurm:
-    """Jobs of Slurm by submitit (https://github.com/facebookincubator/submitit); with cluster: local, processes here."""
+    """Jobs of Slurm by submitit (https://github.com/facebookincubator/submitit); cluster=local: processes here."""
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
         """

@@ -60,8 +60,8 @@ class SweepFolder:
             strange = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
             if known := [name for name in strange if not name.startswith(".")]:
                 raise RecipeError(
-                    f"{self.path} holds {', '.join(sorted(known)[:4])} and no sweep.json, expected the folder of a sweep "
-                    "or a new one. Give another with --out, or change the sweep's name."
+                    f"{self.path} holds {', '.join(sorted(known)[:4])} and no sweep.json, expected the folder of a "
+                    "sweep or a new one. Give another with --out, or change the sweep's name."
                 )
             return
         record = self._record()

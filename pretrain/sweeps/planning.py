@@ -1,10 +1,11 @@
 """A sweep that is ready to be run: its cells with their budgets, all checked, nothing started."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 
-from pretrain.assembly import prepared_store
+from pretrain.assembly import prepared_store, training_examples
+from pretrain.batches import Examples
 from pretrain.recipe import Recipe, read_recipe
 from pretrain.sweeps.budgets import amount_of, overrides_for
 from pretrain.sweeps.cells import Cell, Setting, cells_of, reference_of, settings_of
@@ -24,6 +25,11 @@ class Plan:
     amount: float
     cells: list[Cell]
 
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """The recipe of each setting with the first seed, by its label."""
+        return _one_each(self.cells)
+
 
 def plan(sweep: Sweep, folder: SweepFolder, seconds_per_step: Callable[[Recipe], float]) -> Plan:
     """Work out a sweep, and prepare the token stores that its cells share.
@@ -38,16 +44,32 @@ def plan(sweep: Sweep, folder: SweepFolder, seconds_per_step: Callable[[Recipe],
     settings = settings_of(sweep)
     reference = reference_of(sweep, settings)
     folder.check(sweep, base)
-    first = {cell.setting.label: cell.recipe for cell in reversed(cells_of(sweep, settings, folder.path))}
-
-    store = cache(prepared_store)
+    first = _one_each(cells_of(sweep, settings, folder.path))
+    for recipe in first.values():
+        prepared_store(recipe)
     amount = sweep.amount or folder.amount()
     if amount is None:
         recipe = first[reference.label]
-        amount = amount_of(sweep.match, recipe, store(recipe), seconds_per_step=lambda: seconds_per_step(recipe))
+        amount = amount_of(
+            sweep.match, recipe, examples_of(recipe), seconds_per_step=lambda: seconds_per_step(recipe)
+        )
     budgets = {
-        label: overrides_for(sweep.match, amount, recipe, store(recipe)) for label, recipe in first.items()
+        label: overrides_for(sweep.match, amount, recipe, partial(examples_of, recipe))
+        for label, recipe in first.items()
     }
     cells = cells_of(sweep, settings, folder.path, lambda setting: budgets[setting.label])
     folder.check_runs(cells)
     return Plan(sweep, folder, base, settings, reference, amount, cells)
+
+
+def examples_of(recipe: Recipe) -> Examples:
+    """What a recipe trains on."""
+    return training_examples(recipe, prepared_store(recipe))
+
+
+def _one_each(cells: Sequence[Cell]) -> dict[str, Recipe]:
+    """The recipe of each setting with the first seed."""
+    recipes: dict[str, Recipe] = {}
+    for cell in cells:
+        recipes.setdefault(cell.setting.label, cell.recipe)
+    return recipes

@@ -4,12 +4,8 @@ Training is launched as users launch it, in a process of its own, so that a cell
 verifies and can be opened by itself.
 """
 
-import ctypes
 import hashlib
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,30 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from pretrain.checkpoints.lock import LockError, RunLock
 from pretrain.sweeps.cells import Cell
+from pretrain.sweeps.children import run
 from pretrain.sweeps.folder import SweepFolder
 from pretrain.sweeps.settings import Sweep
 from probes.results import write_text
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # opened before the fork that it is called behind
-_LOOKING_SECONDS = 0.1
 _PATIENCE_SECONDS = 600.0
 """How long a run that an earlier sweep left behind may take to save and end."""
-_LAST_LINES = 15
-_LAUNCHER = "accelerate/commands/launch.py"
 _DEFAULT_CONFIG = Path("accelerate_config.yaml")
-
-
-class CellStopped(Exception):
-    """A cell that was asked to end; launched again, it goes on."""
-
-
-class CellFailed(Exception):
-    """A cell that did not come to its end by itself; the message is what it said last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +36,10 @@ class Job:
     compared: Path
     launch: tuple[str, ...]
     """The command before the recipe."""
+    scorer: tuple[str, ...]
+    """The command before the run directory."""
     evaluation: tuple[str, ...] | None
-    """Options of `python -m pretrain.evaluate`; None: no document is held out to score on."""
+    """Options of the scorer; None: no document is held out to score on."""
 
     @classmethod
     def of(cls, cell: Cell, sweep: Sweep, folder: SweepFolder) -> "Job":
@@ -66,6 +50,7 @@ class Job:
             log=folder.log(cell.name),
             compared=folder.compared(cell.name),
             launch=(*launcher(sweep), "-m", "pretrain"),
+            scorer=(sys.executable, "-m", "pretrain.evaluate"),
             evaluation=_evaluation(sweep) if cell.recipe.corpus.held_out else None,
         )
 
@@ -102,7 +87,7 @@ def conduct(job: Job, *, cores: Sequence[int] = (), stopping: Callable[[], bool]
     if not record:
         _wait_until_free(job.run_dir, stopping)
         began = time.monotonic()
-        _run([*job.launch, str(job.recipe)], job.log, cores, stopping)
+        run([*job.launch, str(job.recipe)], job.log, cores, stopping)
         record = {"model": _fingerprint(job.run_dir), "seconds": round(time.monotonic() - began, 3)}
         _write(job, record)
     if record.get("evaluation") != _listed(job):
@@ -113,8 +98,8 @@ def conduct(job: Job, *, cores: Sequence[int] = (), stopping: Callable[[], bool]
 
 
 def _scored(job: Job, options: Sequence[str], cores: Sequence[int], stopping: Callable[[], bool]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "pretrain.evaluate", str(job.run_dir), *options]
-    figures: dict[str, Any] = json.loads(_run(command, job.log, cores, stopping).splitlines()[-1])
+    command = [*job.scorer, str(job.run_dir), *options]
+    figures: dict[str, Any] = json.loads(run(command, job.log, cores, stopping).splitlines()[-1])
     return figures
 
 
@@ -153,66 +138,3 @@ def _wait_until_free(run_dir: Path, stopping: Callable[[], bool]) -> None:
         except LockError:
             if time.monotonic() > deadline:
                 return  # the run itself will say who holds it
-
-
-def _run(command: Sequence[str], log: Path, cores: Sequence[int], stopping: Callable[[], bool]) -> str:
-    """Run a command to its end; its output goes to the log, standard output is returned as well."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    output = log.with_suffix(".out")
-    with log.open("ab") as said, output.open("wb") as told:
-        start = said.tell()
-        # In a session of its own, so that Ctrl-C reaches it once, through us.
-        process = subprocess.Popen(
-            command, stdout=told, stderr=said, start_new_session=True, preexec_fn=lambda: _prepare(cores)
-        )
-        try:
-            while (status := _waited(process)) is None:
-                if stopping():
-                    raise CellStopped(f"{log.stem} was asked to end")
-        finally:
-            _end(process)
-    text = output.read_text(encoding="utf-8", errors="replace")
-    output.unlink()
-    if status:
-        raise CellFailed(_last_lines(log, start) or f"it ended with status {status} and said nothing")
-    return text
-
-
-def _prepare(cores: Sequence[int]) -> None:
-    """In the child: end with the sweep, however that ends, and keep to the cores that were given."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if cores:
-            os.sched_setaffinity(0, cores)
-
-
-def _waited(process: subprocess.Popen) -> int | None:
-    try:
-        return process.wait(_LOOKING_SECONDS)
-    except subprocess.TimeoutExpired:
-        return None
-
-
-def _end(process: subprocess.Popen) -> None:
-    """End a launcher and all that it started, which save first; nothing if they are done."""
-    if process.poll() is not None:
-        return
-    try:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait()
-    psutil.wait_procs(family)
-
-
-def _last_lines(log: Path, start: int) -> str:
-    """What a command said last: its error message if it has one; what the launcher adds to it is left out."""
-    with log.open("rb") as file:
-        file.seek(start)
-        lines = file.read().decode("utf-8", errors="replace").strip().splitlines()
-    tracebacks = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    if tracebacks and any(_LAUNCHER in line for line in lines[tracebacks[-1] :]):
-        lines = lines[: tracebacks[-1]]
-    mistakes = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    return "\n".join(lines[mistakes[-1] :][:_LAST_LINES] if mistakes else lines[-_LAST_LINES:])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from pretrain.recipe_problems import RecipeError, got, recipe_error, translate
+from pretrain.recipe_problems import RecipeError, recipe_error, translate
 from pretrain.recipe_text import override, parse, read_text, write
 
 OVERRIDE_PREFIX = "sweep."
@@ -57,13 +57,10 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
 
     @field_validator("axes")
     @classmethod
-    def _values_differ(cls, axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    def _have_values(cls, axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         for key, values in axes.items():
             if not values:
                 raise ValueError(f"got no value for {key}, expected at least one; add some, or take the axis out")
-            for at, value in enumerate(values):
-                if any(value == other and type(value) is type(other) for other in values[:at]):
-                    raise ValueError(f"got {got(value)} twice for {key}, expected each value once; take one out")
         return axes
 
     @field_validator("seeds")
@@ -81,7 +78,9 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
             raise ValueError(f"combine: zip got {told}, expected as many values of each; fill up the shorter ones")
         if self.labels is not None:
             if self.combine == "grid" and len(self.axes) > 1:
-                raise ValueError("labels name the settings of a zip or of one axis; leave them out of a grid of several")
+                raise ValueError(
+                    "labels: got them for a grid of several axes, expected a zip or one axis; leave them out"
+                )
             expected = next(iter(lengths.values()))
             if len(self.labels) != expected or len(set(self.labels)) < expected:
                 raise ValueError(f"labels: got {list(self.labels)}, expected {expected} different ones, one a setting")
