@@ -38,6 +38,8 @@ class Job:
     """The command before the recipe."""
     scorer: tuple[str, ...]
     """The command before the run directory."""
+    probes: tuple[str, ...]
+    """Those that look at its finished model, as JSON."""
     evaluation: tuple[str, ...] | None
     """Options of the scorer; None: no document is held out to score on."""
 
@@ -51,6 +53,7 @@ class Job:
             compared=folder.compared(cell.name),
             launch=(*launcher(sweep), "-m", "pretrain"),
             scorer=(sys.executable, "-m", "pretrain.evaluate"),
+            probes=tuple(probe.model_dump_json() for probe in cell.recipe.probes),
             evaluation=_evaluation(sweep) if cell.recipe.corpus.held_out else None,
         )
 
@@ -88,7 +91,8 @@ def conduct(job: Job, *, cores: Sequence[int] = (), stopping: Callable[[], bool]
         _wait_until_free(job.run_dir, stopping)
         began = time.monotonic()
         run([*job.launch, str(job.recipe)], job.log, cores, stopping)
-        record = {"model": _fingerprint(job.run_dir), "seconds": round(time.monotonic() - began, 3)}
+        seconds = round(time.monotonic() - began, 3)
+        record = {"model": _fingerprint(job.run_dir), "probes": list(job.probes), "seconds": seconds}
         _write(job, record)
     if record.get("evaluation") != _listed(job):
         began = time.monotonic()
@@ -104,11 +108,13 @@ def _scored(job: Job, options: Sequence[str], cores: Sequence[int], stopping: Ca
 
 
 def _record(job: Job) -> dict[str, Any]:
-    """What is known of the finished model that stands in the run directory; empty: it is not trained yet."""
-    if not job.compared.exists():
+    """What is known of the finished model in the run directory; empty: it is to be trained, or to be probed, yet."""
+    try:
+        record: dict[str, Any] = json.loads(job.compared.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return {}
-    record: dict[str, Any] = json.loads(job.compared.read_text(encoding="utf-8"))
-    return record if record["model"] == _fingerprint(job.run_dir) else {}
+    is_whole = record.get("model") == _fingerprint(job.run_dir) and record.get("probes") == list(job.probes)
+    return record if is_whole else {}
 
 
 def _write(job: Job, record: dict[str, Any]) -> None:
