@@ -13,13 +13,17 @@ from pretrain.checkpoints.lock import RunLock
 from pretrain.commands import guarded
 from pretrain.distributed.signals import Interrupted, Signals
 from pretrain.sweeps.calibration import pace_of
+from pretrain.recipe_problems import recipe_error
+from pretrain.recipe_text import override
 from pretrain.sweeps.cells import chosen
 from pretrain.sweeps.executors import Executor, Ray, Slurm, Workers
+from pretrain.sweeps.findings import write_findings
 from pretrain.sweeps.folder import SweepFolder
 from pretrain.sweeps.forecast import forecasts, lines
 from pretrain.sweeps.planning import Plan, plan
 from pretrain.sweeps.running import Job, is_done, launcher
 from pretrain.sweeps.settings import read_sweep
+from probes.results import write_text
 
 FAILED = 1
 """Exit status where cells have failed and the others are done."""
@@ -47,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only", action="append", default=[], metavar="KEY=VALUE[,...]", help="run the cells with these values alone"
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time, each on its share of cores")
+    parser.add_argument("--report-only", action="store_true", help="of the cells that are done, without running any")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the sweep's folder [sweeps/<name>]")
     parser.add_argument("--executor", choices=("slurm", "ray"), help="run the cells on a cluster")
     parser.add_argument(
@@ -64,35 +69,40 @@ def _sweep(options: argparse.Namespace, words: Sequence[str], signals: Signals) 
         print("\n".join(lines(planned, forecasts(planned, options.jobs), options.jobs)))
         return []
     executor = _executor(options, folder)
-    with RunLock(folder.path):
-        folder.write(sweep, planned.base, planned.amount, planned.cells)
-        return _run(planned, options.only, executor, signals)
+    failed: list[str] = []
+    if not options.report_only:
+        with RunLock(folder.path):
+            folder.write(sweep, planned.base, planned.amount, planned.cells)
+            failed = _run(planned, options.only, executor, signals)
+    if signals.received:
+        raise Interrupted(signals.received, "what the cells had done is saved, and --report-only tells of it")
+    print("\n".join(write_findings(planned, words).answer))
+    logger.info("report: %s", folder.path / "report.html")
+    return failed
 
 
 def _run(planned: Plan, only: Sequence[str], executor: Executor, signals: Signals) -> list[str]:
-    jobs = [Job.of(cell, planned.sweep, planned.folder) for cell in chosen(planned.cells, only)]
+    """Run the cells that are not done; gives the names of those that failed."""
+    folder = planned.folder
+    jobs = [Job.of(cell, planned.sweep, folder) for cell in chosen(planned.cells, only)]
     missing = [job for job in jobs if not is_done(job)]
     logger.info("%d cells, %d of them to be run", len(jobs), len(missing))
-    failures: dict[str, str] = {}
+    failed = []
     signals.deferred = True
     for number, (job, failure) in enumerate(executor.run(missing, lambda: bool(signals.received)), 1):
+        folder.failed(job.name).unlink(missing_ok=True)
         if failure:
-            failures[job.name] = failure
+            failed.append(job.name)
+            write_text(folder.failed(job.name), failure + "\n")
             logger.warning("%d of %d  %s failed, the others go on:\n%s", number, len(missing), job.name, failure)
         else:
             logger.info("%d of %d  %s is done", number, len(missing), job.name)
-    if signals.received:
-        raise Interrupted(signals.received, "what the cells had done is saved")
-    return list(failures)
+    return failed
 
 
 def _executor(options: argparse.Namespace, folder: SweepFolder) -> Executor:
-    from pretrain.recipe_text import override
-
     given: dict[str, object] = {}
     if problems := override(given, options.option):
-        from pretrain.recipe_problems import recipe_error
-
         raise recipe_error("--option", problems)
     match options.executor:
         case "slurm":

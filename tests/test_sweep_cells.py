@@ -36,7 +36,7 @@ def refusal(tmp_path: Path, **keys: object) -> str:
     return str(refused.value)
 
 
-# ------------------------------------------------------------------------------------------------------ what is combined
+# ---------------------------------------------------------------------------------------------- what is combined
 
 
 def test_a_grid_has_every_value_with_every_other_and_a_zip_the_nth_with_the_nth() -> None:
@@ -115,7 +115,7 @@ def test_only_the_cells_that_pass_a_filter_are_run(filters: list[str], expected:
     assert len(chosen(cells_of(sweep, settings_of(sweep), tmp_path), filters)) == expected
 
 
-# ------------------------------------------------------------------------------------------------------ what is refused
+# ---------------------------------------------------------------------------------------------- what is refused
 
 
 def test_an_axis_that_names_no_key_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
@@ -192,11 +192,11 @@ def test_a_link_that_is_no_expression_of_numbers_is_refused(formula: str, told: 
 @pytest.mark.parametrize("filters", [["seed=9"], ["lr=1"], ["seed"]])
 def test_a_filter_that_nothing_passes_is_refused(filters: list[str], tmp_path: Path) -> None:
     sweep = sweep_of()
-    with pytest.raises(RecipeError, match="--only .*expected"):
+    with pytest.raises(RecipeError, match=r"--only .*expected"):
         chosen(cells_of(sweep, settings_of(sweep), tmp_path), filters)
 
 
-# ------------------------------------------------------------------------------------------------------ whose folder it is
+# ---------------------------------------------------------------------------------------------- whose folder it is
 
 
 def _written(folder: SweepFolder, sweep: Sweep, amount: float = 20) -> None:

@@ -37,6 +37,12 @@ def outcome_of(cell: Cell, folder: SweepFolder) -> Outcome:
     )
 
 
+def failure_of(cell: Cell, folder: SweepFolder) -> str:
+    """What a cell that is not done said last when it failed, empty if it did not."""
+    path = folder.failed(cell.name)
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
 def _costs(metrics: Metrics, steps: list[int], flops_per_step: float) -> dict[int, dict[Cost, float]]:
     """What was spent at each of the steps; between two lines of metrics, in proportion."""
     lines = {line["step"]: line for line in metrics.lines if "elapsed_seconds" in line}  # the last one of a step counts

@@ -7,6 +7,7 @@ sweeps/<name>/
   runs/<cell>/       ordinary run directories
   logs/<cell>.log    what a run said
   compared/<cell>.json  the comparing evaluation of its finished model
+  failed/<cell>.txt  what a cell that failed said last
   results.csv  results.json  report.html  *.png
 """
 
@@ -38,6 +39,9 @@ class SweepFolder:
 
     def compared(self, cell: str) -> Path:
         return self.path / "compared" / f"{cell}.json"
+
+    def failed(self, cell: str) -> Path:
+        return self.path / "failed" / f"{cell}.txt"
 
     @property
     def record(self) -> Path:

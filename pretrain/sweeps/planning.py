@@ -26,6 +26,11 @@ class Plan:
     cells: list[Cell]
 
     @property
+    def measure(self) -> str:
+        """The held-out figure that decides."""
+        return self.sweep.measure or f"eval/{self.base.objective.terms[0]}_nats"
+
+    @property
     def recipes(self) -> dict[str, Recipe]:
         """The recipe of each setting with the first seed, by its label."""
         return _one_each(self.cells)
