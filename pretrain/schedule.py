@@ -26,6 +26,11 @@ class Schedule(Protocol):
     @property
     def warmup_steps(self) -> int: ...
 
+    @property
+    def steady_share(self) -> float:
+        """Share of the run, in 0..1, behind which the rate falls for good; 0: it falls from the warm-up on."""
+        ...
+
     def factor(self, step: int, share: float) -> float:
         """The multiplier of the peak learning rate, in 0..1, for one update of the weights.
 
@@ -40,6 +45,11 @@ class _WarmUp(BaseModel, frozen=True, extra="forbid"):
     name: str
     warmup_steps: int = Field(default=0, ge=0, strict=True)
     """Updates over which the rate rises linearly from 0, which the first update has, to the peak; 0: none."""
+
+    @property
+    def steady_share(self) -> float:
+        """Share of the run, in 0..1, behind which the rate falls for good; 0: it falls from the warm-up on."""
+        return 0.0
 
     def factor(self, step: int, share: float) -> float:
         assert step >= 0 and 0.0 <= share <= 1.0, (step, share)
@@ -109,6 +119,10 @@ class Trapezoidal(_WarmUp, frozen=True, extra="forbid"):
     decay_fraction: float = Field(gt=0.0, le=1.0, strict=True)
     """Share of the run, at its end, over which the rate falls linearly to 0."""
 
+    @property
+    def steady_share(self) -> float:
+        return 1.0 - self.decay_fraction
+
     def factor(self, step: int, share: float) -> float:
         # A run that is shorter than thought may have to fall before the warm-up is done.
         return min(super().factor(step, share), (1.0 - share) / self.decay_fraction)
@@ -130,6 +144,10 @@ class Constant(_WarmUp, frozen=True, extra="forbid"):
     """Linear warm-up, then the peak to the end: transformers' get_constant_schedule_with_warmup."""
 
     name: Literal["constant"] = "constant"
+
+    @property
+    def steady_share(self) -> float:
+        return 1.0
 
     def _after_warmup(self, step: int, share: float) -> float:
         return 1.0

@@ -34,6 +34,7 @@ def outcome_of(cell: Cell, folder: SweepFolder) -> Outcome:
         figures=_compared(cell, folder),
         costs=spent,
         tokens_per_second=spent["tokens"] / (3600 * spent["hours"]),
+        steady_share=cell.recipe.schedule.steady_share,
     )
 
 

@@ -44,6 +44,9 @@ class Outcome:
     costs: Mapping[Cost, float]
     """What training spent in all."""
     tokens_per_second: float
+    steady_share: float = 0.0
+    """Share of the training behind which the learning rate fell; 0: it fell all the time. Only up to there does a curve
+    not depend on how long the run was to be."""
 
 
 def is_lower_better(measure: str) -> bool:
