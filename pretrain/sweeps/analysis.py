@@ -14,7 +14,7 @@ from pretrain.sweeps.plan import Plan, plan
 from pretrain.sweeps.results import CellRow, Results, View
 from pretrain.sweeps.tradeoffs import mean_costs, tradeoffs
 from pretrain.sweeps.views import detection, equal_cost_views, method_notes, other_views, view
-from pretrain.sweeps.wording import COST_NAMES, MATCH_COSTS, counted, spent, together
+from pretrain.sweeps.wording import COST_NAMES, MATCH_COSTS, NOT_DONE, counted, spent, together
 
 _ABOUT_EQUAL = 0.02
 """Costs that differ by less are called equal: a run ends at a whole step, and clocks are not exact."""
@@ -87,7 +87,9 @@ def analyse(
         curves=bands(planned, outcomes, [on_curves, *_accuracy_of(on_curves)]),
         tradeoffs=[]
         if first is None
-        else tradeoffs(outcomes, measure=measure, means={setting: one.value for setting, one in first.settings.items()}),
+        else tradeoffs(
+            outcomes, measure=measure, means={setting: one.value for setting, one in first.settings.items()}
+        ),
         cautions=[
             *_missing_cautions(planned, rows, measure),
             *could_tell.warnings,
@@ -144,8 +146,9 @@ def _accuracy_of(measure: str) -> list[str]:
 
 def _missing_cautions(planned: Plan, cells: Sequence[CellRow], measure: str) -> list[str]:
     found = []
-    for state, says in (("failed", "failed"), ("not run", "not run")):
+    for state, one, many in NOT_DONE:
         names = [row.cell for row in cells if row.state == state]
+        says = one if len(names) == 1 else many
         if names:
             found.append(f"{counted(len(names), 'cell')} {says}: {together(names)}.")
     done = {row.setting for row in cells if row.state == "done"}
@@ -170,7 +173,8 @@ def _cost_cautions(planned: Plan, outcomes: Sequence[Outcome], *, match: str, am
             least, most = (min(means, key=lambda name: means[name]), max(means, key=lambda name: means[name]))
             found.append(
                 f"At equal {COST_NAMES[matched]} the settings did not spend equal {COST_NAMES[cost]}: from "
-                f"{spent(cost, means[least])} ({planned.short(least)}) to {spent(cost, means[most])} ({planned.short(most)})."
+                f"{spent(cost, means[least])} ({planned.short(least)}) to {spent(cost, means[most])} "
+                f"({planned.short(most)})."
             )
     return found
 

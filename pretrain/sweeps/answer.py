@@ -10,8 +10,8 @@ from pretrain.sweeps.plan import Plan
 from pretrain.sweeps.results import CellRow, Difference, View
 from pretrain.sweeps.tradeoffs import mean_costs
 from pretrain.sweeps.wording import (
-    COST_NAMES,
     MATCH_COSTS,
+    NOT_DONE,
     counted,
     decimals,
     noun,
@@ -101,7 +101,10 @@ def answer(
     told = Told(plan, views[0])
     after = f"after {spent(MATCH_COSTS[match], amount)}{' of training' if match == 'wall_clock' else ''} each"
     if len(told.ranked) == 1:
-        sentences = [f"There is nothing to compare: only {told.winner} is finished, with {told.mean(told.winner)} {after}."]
+        sentences = [
+            f"There is nothing to compare {told.winner} with: {told.mean(told.winner)} {noun(told.view.measure)} "
+            f"{after}."
+        ]
     elif told.view.best is None:
         sentences = [_inconclusive(told, after), *_by_usual_spread(told, usual_spread)]
     else:
@@ -120,9 +123,9 @@ def _opening(told: Told, after: str) -> str:
     settings, seeds = len(told.ranked), counted(told.view.settings[winner].n, "seed")
     if difference is not None and difference.verdict != BETTER:
         return (
-            f"Of {settings} settings none is shown to be better than the reference {reference} in {noun(told.view.measure)} {after}: "
-            f"the best mean is that of {told.plan.short(winner)}, {told.mean(winner)}, {told.beyond(difference)} the reference "
-            f"({seeds}, simultaneous 95 %)."
+            f"Of {settings} settings none is shown to be better than the reference {reference} in "
+            f"{noun(told.view.measure)} {after}: the best mean is that of {told.plan.short(winner)}, "
+            f"{told.mean(winner)}, {told.beyond(difference)} the reference ({seeds}, simultaneous 95 %)."
         )
     says = f"Of {settings} settings {winner} has the {told.superlative} {after}: {told.mean(winner)}"
     if difference is not None:
@@ -157,7 +160,7 @@ def _verdicts(told: Told) -> list[str]:
         return []
     says = {BETTER: "better", WORSE: "worse", NOT_TOLD_APART: "not told apart from it"}
     parts = [f"{says[verdict]}: {told.names(settings)}" for verdict, settings in groups.items() if settings]
-    return [f"Beside the reference {reference}, {'; '.join(parts)}."]
+    return [f"Against the reference {reference}, {'; '.join(parts)}."]
 
 
 def _power(told: Told, detectable: float | None) -> list[str]:
@@ -165,8 +168,8 @@ def _power(told: Told, detectable: float | None) -> list[str]:
     if detectable is None or all(one.verdict != NOT_TOLD_APART for one in told.view.differences):
         return []
     return [
-        f"A true difference of {told.figure(detectable)}{unit(told.view.measure)} to the reference would have shown in four of "
-        "five such sweeps."
+        f"A true difference of {told.figure(detectable)}{unit(told.view.measure)} to the reference would have shown "
+        "in four of five such sweeps."
     ]
 
 
@@ -174,8 +177,8 @@ def _inconclusive(told: Told, after: str) -> str:
     seeds = max(one.n for one in told.view.settings.values())
     why = "one seed says" if seeds == 1 else "the cells that are done say"
     says = (
-        f"Nothing can be concluded about differences between the {len(told.ranked)} settings, because {why} nothing of the spread: "
-        f"here {told.winner} has the {told.superlative} {after}, {told.mean(told.winner)}"
+        f"Nothing can be concluded about differences between the {len(told.ranked)} settings, because {why} nothing "
+        f"of the spread: here {told.winner} has the {told.superlative} {after}, {told.mean(told.winner)}"
     )
     if told.difference is not None:
         return f"{says}, {told.beyond(told.difference)} the reference {told.plan.short(told.plan.reference)}."
@@ -184,14 +187,16 @@ def _inconclusive(told: Told, after: str) -> str:
 
 def _by_usual_spread(told: Told, usual_spread: float | None) -> list[str]:
     if usual_spread is None:
-        return ["The usual spread over seeds is not known here; three seeds for each setting are the least that shows it."]
+        return [
+            "The usual spread over seeds is not known here; three seeds for each setting are the least that shows it."
+        ]
     if not told.view.differences:
         return []
     bound = _NORMAL_QUANTILE * sqrt(2) * usual_spread
     beyond = [one.setting for one in told.view.differences if abs(one.value) > bound]
     says = (
-        f"By the usual spread over seeds (standard deviation {usual_spread:.2g}{unit(told.view.measure)}) two runs of one setting "
-        f"differ by up to {bound:.2g}{unit(told.view.measure)} in 95 % of cases; "
+        f"By the usual spread over seeds (standard deviation {usual_spread:.2g}{unit(told.view.measure)}) two runs of "
+        f"one setting differ by up to {bound:.2g}{unit(told.view.measure)} in 95 % of cases; "
     )
     if not beyond:
         return [f"{says}no setting is further than that from the reference."]
@@ -220,8 +225,8 @@ def _at_equal_cost(told: Told) -> str:
     view = told.view
     assert view.equal is not None and view.at is not None
     says = (
-        f"At equal {COST_NAMES[view.equal]} ({spent(view.equal, view.at)}, read from the curves) {told.plan.short(told.winner)} has "
-        f"the {told.superlative}: {told.mean(told.winner)}"
+        f"Read from the curves at an equal {spent(view.equal, view.at)}, {told.plan.short(told.winner)} has the "
+        f"{told.superlative}: {told.mean(told.winner)}"
     )
     if told.difference is not None:
         verdict = ", not told apart from it" if told.difference.verdict == NOT_TOLD_APART else ""
@@ -229,7 +234,8 @@ def _at_equal_cost(told: Told) -> str:
     if view.best is None:
         return f"{says}."
     others = view.best.candidates[1:]
-    return f"{says}; {f'not ruled out as the best: {told.names(others)}' if others else 'all others are ruled out as the best'}."
+    rest = f"not ruled out as the best: {told.names(others)}" if others else "all others are ruled out as the best"
+    return f"{says}; {rest}."
 
 
 def _effects(view: View) -> list[str]:
@@ -244,8 +250,9 @@ def _effects(view: View) -> list[str]:
 
 def _gaps(cells: Sequence[CellRow]) -> list[str]:
     parts = []
-    for state, says in (("failed", "failed"), ("not run", "not run")):
+    for state, one, many in NOT_DONE:
         names = [row.cell for row in cells if row.state == state]
+        says = one if len(names) == 1 else many
         if names:
             shown = together(names) if len(names) <= 4 else f"{', '.join(names[:4])} and {len(names) - 4} more"
             parts.append(f"{len(names)} {says} ({shown})")

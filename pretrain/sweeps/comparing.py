@@ -1,8 +1,9 @@
 """Settings compared in one figure: differences to the reference, and which may be the best.
 
-Differences: Dunnett's simultaneous intervals (1955) with the contrasts' own correlation, p values adjusted in a single step.
-The best: multiple comparisons with the best (Hsu 1984): a setting is ruled out where another is better by more than the one-sided
-Dunnett quantile with that setting as the control. The truly best one is ruled out in at most 5 % of sweeps.
+Differences: Dunnett's simultaneous intervals (1955) with the contrasts' own correlation, p values adjusted in a
+single step. The best: multiple comparisons with the best (Hsu 1984): a setting is ruled out where another is better
+by more than the one-sided Dunnett quantile with that setting as the control. The truly best one is ruled out in at
+most 5 % of sweeps.
 """
 
 # S settings, K contrasts
@@ -137,7 +138,7 @@ def _verdict(value: float, width: float, measure: str) -> str:
 
 
 def best(compared: Comparison) -> Best | None:
-    """The best mean and those that may be the best; None where the cells say nothing of the spread or there is one setting."""
+    """The best mean and those that may be the best; None without a spread to tell by, or with one setting."""
     if not compared.has_spread or len(compared.settings) == 1:
         return None
     candidates = [setting for setting in compared.ranked if _may_be_best(compared, setting)]
@@ -154,7 +155,7 @@ def _may_be_best(compared: Comparison, setting: str) -> bool:
 
 
 def detectable(compared: Comparison, *, power: float = 0.8) -> float | None:
-    """The true difference to the reference that this share of such sweeps would tell apart, for the setting with the fewest cells."""
+    """A true difference to the reference that this share of such sweeps tells apart, by the least certain contrast."""
     if not compared.has_spread or compared.plan.reference not in compared.settings or len(compared.settings) == 1:
         return None
     _, contrasts_KS = compared.contrasts(compared.plan.reference)
@@ -164,8 +165,10 @@ def detectable(compared: Comparison, *, power: float = 0.8) -> float | None:
 
 
 def _shift(factor: float, df: int, power: float) -> float:
-    """How many standard errors a true difference has to be for its t statistic to pass `factor` with this power (noncentral t)."""
+    """Standard errors in a true difference whose t statistic passes `factor` with this power (noncentral t)."""
     # The spread comes out differently in each sweep: 4096 quantiles of it stand for all.
     spreads = np.sqrt(stats.chi2.ppf((np.arange(4096) + 0.5) / 4096, df) / df)
-    found = optimize.brentq(lambda shift: np.mean(special.ndtr(shift - factor * spreads)) - power, 0.0, 5 * (factor + 5))
+    found = optimize.brentq(
+        lambda shift: np.mean(special.ndtr(shift - factor * spreads)) - power, 0.0, 5 * (factor + 5)
+    )
     return float(found)

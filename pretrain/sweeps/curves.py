@@ -1,7 +1,8 @@
 """Learning curves with bands over seeds.
 
-The curves of a setting's seeds are laid over each other by interpolation, in the range that all of them reach. The spread behind a band is
-pooled over all settings at the same share of their ranges, as for the finished models (see design.py).
+The curves of a setting's seeds are laid over each other by interpolation, in the range that all of them reach. The
+spread behind a band is pooled over all settings at the same share of their ranges, as for the finished models (see
+design.py).
 """
 
 # N cells, S settings, P points

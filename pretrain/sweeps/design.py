@@ -1,12 +1,14 @@
 """The linear model of a sweep: figure = setting + seed + error.
 
-A seed is a block (Fisher 1935): its cells share the initial weights, the order of the data and the held-out masks, so what a seed does
-to all settings alike drops out of their differences. Ordinary least squares fits settings and seeds at once, also where cells are
-missing; the spread of the error is one for all settings, pooled over all cells, which is what makes three seeds enough.
+A seed is a block (Fisher 1935): its cells share the initial weights, the order of the data and the held-out masks, so
+what a seed does to all settings alike drops out of their differences. Ordinary least squares fits settings and seeds
+at once, also where cells are missing; the spread of the error is one for all settings, pooled over all cells, which
+is what makes three seeds enough.
 
-A mean over seeds moves with the seeds as well. Its variance is a sum of two mean squares, that of the seeds and that of the error. Its
-interval takes the average of their two t quantiles, weighted by the two parts (Cochran 1964), which covers in at least 95 % of cases;
-Satterthwaite's degrees of freedom cover in 92.7 % with three seeds that differ much (6 settings, 20,000 simulated sweeps).
+A mean over seeds moves with the seeds as well. Its variance is a sum of two mean squares, that of the seeds and that
+of the error. Its interval takes the average of their two t quantiles, weighted by the two parts (Cochran 1964), which
+covers in at least 95 % of cases; Satterthwaite's degrees of freedom cover in 92.7 % with three seeds that differ much
+(6 settings, 20,000 simulated sweeps).
 """
 
 # N cells, S settings, B seeds, K averages or contrasts of settings, G figures fitted at once
@@ -58,7 +60,7 @@ class Matrices:
     seeds_NN: Array
     """Figures -> what seeds explain beyond settings."""
     seed_factor: float
-    """Variance of the seeds in the expected mean square of the seeds; the number of settings where no cell is missing."""
+    """What the variance of seeds counts in their expected mean square; the number of settings if no cell is missing."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -105,7 +107,7 @@ class Fit:
         return np.asarray(covariance_KK / spread_K / spread_K[:, None])
 
     def half_widths(self, averages_KS: Array) -> Array:
-        """(K, G) half widths of 95 % intervals of averages of settings, whose weights sum to 1, over all seeds there could be.
+        """(K, G) half widths of 95 % intervals, over seeds, of averages of settings, whose weights sum to 1.
 
         NaN where one seed, or no degree of freedom, says nothing of the spread.
         """
@@ -114,7 +116,8 @@ class Fit:
         if design.num_seeds == 1:
             return np.full((len(averages_KS), len(self.variance_G)), np.nan)
         of_seeds = 1 / (matrices.seed_factor * design.num_seeds)
-        # Each seed weighs 1 / B in each mean, so var = spread_seeds^2 / B + spread_error^2 * squares; the mean square of the
+        # Each seed weighs 1 / B in each mean, so var = spread_seeds^2 / B + spread_error^2 * squares; the mean square
+        # of the
         # seeds expects seed_factor spread_seeds^2 + spread_error^2.
         of_error_K = np.where(squares_K - of_seeds > _ROUNDING, squares_K - of_seeds, 0.0)
         seeds_G = of_seeds * self.seed_square_G
@@ -150,7 +153,7 @@ def fit(design: Design, figures_NG: Array) -> Fit:
 
 
 def components(cells: list[tuple[str, int]]) -> list[list[str]]:
-    """Settings that can be compared with each other, because seeds that they share, or share with others between, connect them.
+    """Settings that can be compared with each other: seeds that they share, or share with others between, connect them.
 
     In the order in which they come; the seeds of two components are disjoint.
     """

@@ -1,7 +1,7 @@
 """Main effects of the axes of a grid, and how two of them act together: F tests of contrasts of the fitted settings.
 
-Where cells are missing the contrasts stay those of the full grid, each combination counting alike (Yates 1934; the hypotheses of
-"type III").
+Where cells are missing the contrasts stay those of the full grid, each combination counting alike (Yates 1934; the
+hypotheses of "type III").
 """
 
 # S settings, L levels of an axis, K contrasts
@@ -34,9 +34,7 @@ def interaction(compared: Comparison) -> Interaction | None:
     first, second = axes
     levels, means = compared.plan.levels, compared.means
     table = {
-        row: {
-            levels[setting][second]: means[setting] for setting in compared.settings if levels[setting][first] == row
-        }
+        row: {levels[setting][second]: means[setting] for setting in compared.settings if levels[setting][first] == row}
         for row in compared.plan.axes[first]
     }
     # A difference of differences for each pair of neighbouring levels.

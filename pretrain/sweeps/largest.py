@@ -1,12 +1,13 @@
 """The largest of several correlated t statistics: what simultaneous intervals and adjusted p values rest on.
 
-Dunnett 1955 (two-sided, against a control) and Hsu 1984 (one-sided, against the best) take it for contrasts of equal correlation; here
-it is the contrasts' own correlation, so cells may be missing (Hothorn, Bretz & Westfall 2008, section 3). The normal numerators are
-the 2^16 scrambled points of a Sobol sequence with one fixed seed, the denominator is integrated exactly: probabilities are right
-to about 1e-4, and the same bit for bit each time.
+Dunnett 1955 (two-sided, against a control) and Hsu 1984 (one-sided, against the best) take it for contrasts of equal
+correlation; here it is the contrasts' own correlation, so cells may be missing (Hothorn, Bretz & Westfall 2008,
+section 3). The normal numerators are the 2^16 scrambled points of a Sobol sequence with one fixed seed, the
+denominator is integrated exactly. Quantiles came within 0.05 % of those by quadrature (equal correlations, 2 to 7
+contrasts, 2 to 28 degrees of freedom), and are the same bit for bit each time.
 """
 
-# K contrasts, P points
+# K contrasts, P points, Q quantiles
 
 import functools
 
@@ -17,11 +18,13 @@ from scipy import optimize, special, stats
 Array = NDArray[np.float64]
 
 _LOG2_POINTS = 16
+_POINTS_AT_ONCE = 32
+"""Neighbours among the sorted points that stand as their mean; the tail is smooth in them."""
 _SEED = 0
 
 
 def quantile(correlation_KK: Array, *, df: int, confidence: float, is_two_sided: bool) -> float:
-    """What the largest of K t statistics stays below with this confidence: of their absolute values where `is_two_sided`."""
+    """What the largest of K t statistics, or of their absolute values, stays below with this confidence."""
     return _quantile(_key(correlation_KK), df, confidence, is_two_sided)
 
 
@@ -51,16 +54,16 @@ def _quantile(correlation: tuple[tuple[float, ...], ...], df: int, confidence: f
 def _tail(t: float, correlation: tuple[tuple[float, ...], ...], df: int, is_two_sided: bool) -> float:
     if len(correlation) == 1:
         return float((2 if is_two_sided else 1) * stats.t.sf(abs(t) if is_two_sided else t, df))
-    largest_P = _largest_normals(correlation, is_two_sided)
+    largest_Q = _largest_normals(correlation, is_two_sided)
     # Largest normal / sqrt(chi2 / df) >= t for every chi2 up to df (largest / t)^2.
     with np.errstate(divide="ignore", over="ignore"):
-        bounds_P = df * (np.maximum(largest_P, 0) / np.float64(abs(t))) ** 2
-    return float(np.mean(special.chdtr(df, bounds_P)))
+        bounds_Q = df * (np.maximum(largest_Q, 0) / np.float64(abs(t))) ** 2
+    return float(np.mean(special.chdtr(df, bounds_Q)))
 
 
 @functools.lru_cache(maxsize=64)
 def _largest_normals(correlation: tuple[tuple[float, ...], ...], is_two_sided: bool) -> Array:
-    """(P,) the largest of K correlated standard normals at each point."""
+    """(Q,) the largest of K correlated standard normals, from the least to the most."""
     points_PK = stats.qmc.Sobol(len(correlation), scramble=True, rng=np.random.default_rng(_SEED)).random_base2(
         _LOG2_POINTS
     )
@@ -68,4 +71,5 @@ def _largest_normals(correlation: tuple[tuple[float, ...], ...], is_two_sided: b
     values_K, vectors_KK = np.linalg.eigh(np.asarray(correlation))
     root_KK = vectors_KK * np.sqrt(np.maximum(values_K, 0))
     normals_PK = special.ndtri(np.clip(points_PK, 1e-12, 1 - 1e-12)) @ root_KK.T
-    return np.asarray((np.abs(normals_PK) if is_two_sided else normals_PK).max(axis=1))
+    largest_P = np.sort((np.abs(normals_PK) if is_two_sided else normals_PK).max(axis=1))
+    return np.asarray(largest_P.reshape(-1, _POINTS_AT_ONCE).mean(axis=1))

@@ -18,25 +18,25 @@ _SEED = 0
 
 
 def oddities(compared: Comparison) -> list[str]:
-    """Sentences that name the runs, or the settings, that the figures should not be believed for; empty where all is well."""
+    """Sentences that name runs, or a setting, that the model does not hold for; empty where all is well."""
     wild = wild_cells(compared)
     if wild:
         names = " and ".join(f"{setting}, seed {seed}" for setting, seed in wild)
         return [
-            f"A run lies far from what its setting and its seed explain (outlier test, p < {ALARM}): {names}. Look whether it "
-            "diverged: it widens all intervals and moves the means of its setting and its seed."
+            f"A run lies far from what its setting and its seed explain (outlier test, p < {ALARM}): {names}. Look "
+            "whether it diverged: it widens all intervals and moves the means of its setting and its seed."
         ]
     uneven = widest_setting(compared)
     if uneven is None:
         return []
     return [
-        f"The seeds of {uneven} spread more than those of the other settings (Cochran's test, p < {ALARM}), while the intervals "
-        "take one spread for all: too wide for the others, too narrow for it."
+        f"The seeds of {uneven} spread more than those of the other settings (Cochran's test, p < {ALARM}), while the "
+        "intervals take one spread for all: too wide for the others, too narrow for it."
     ]
 
 
 def wild_cells(compared: Comparison) -> list[tuple[str, int]]:
-    """The cell of the largest deleted residual where it is too large for the number of cells (Cook & Weisberg 1982, section 2.2.2).
+    """The cell of the largest deleted residual, where that is too large for so many (Cook & Weisberg 1982, 2.2.2).
 
     Two where the design cannot tell which of them it is, as with two settings.
     """
@@ -56,7 +56,7 @@ def wild_cells(compared: Comparison) -> list[tuple[str, int]]:
 
 
 def widest_setting(compared: Comparison) -> str | None:
-    """The setting that has too large a share of the residuals' squares (Cochran 1941), by simulation with the design as it is."""
+    """The setting with too large a share of the squared residuals (Cochran 1941), by simulation of this design."""
     design = compared.fit.design
     if design.df < 2 or design.num_settings < 3 or not compared.has_spread:
         return None
@@ -67,8 +67,10 @@ def widest_setting(compared: Comparison) -> str | None:
 
 
 def _shares(design: Design, residuals_NG: Array) -> Array:
-    """(S, G) spread of each setting, as a share of all; squares are divided by what the design leaves them of their freedom."""
-    of_setting_SN = np.array([[setting == own for own, _ in design.cells] for setting in range(design.num_settings)], float)
+    """(S, G) spread of each setting as a share of all: squares over the degrees of freedom left to them."""
+    of_setting_SN = np.array(
+        [[setting == own for own, _ in design.cells] for setting in range(design.num_settings)], float
+    )
     freedom_S = of_setting_SN @ np.diag(design.matrices.residuals_NN)
     squares_SG = of_setting_SN @ residuals_NG**2
     spread_SG = np.zeros_like(squares_SG)

@@ -60,4 +60,6 @@ def plan(
         labels = [(known[setting].get(axis), list(values)) for axis, values in axes.items()]
         return [values.index(label) if label in values else len(values) for label, values in labels], setting
 
-    return Plan(axes, {setting: known[setting] for setting in sorted(known, key=place)}, reference, tuple(sorted(seeds)))
+    return Plan(
+        axes, {setting: known[setting] for setting in sorted(known, key=place)}, reference, tuple(sorted(seeds))
+    )

@@ -1,4 +1,4 @@
-"""What each setting reached for what it spent, and which of them no other one beats at the same or a lower cost (Pareto)."""
+"""What each setting reached for what it spent, and which of them no other one beats at no higher cost (Pareto)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +27,7 @@ def tradeoffs(outcomes: Sequence[Outcome], *, measure: str, means: Mapping[str, 
 
 
 def pareto_front(points: Mapping[str, tuple[float, float]], *, is_lower_better: bool) -> list[str]:
-    """Names of (cost, figure) points that no other one beats at the same or a lower cost, nor equals at a lower one; cheapest first."""
+    """Names of (cost, figure) points that none beats at no higher cost, nor equals at a lower one; cheapest first."""
     sign = 1 if is_lower_better else -1
     signed = {name: (cost, sign * figure) for name, (cost, figure) in points.items()}
     front = [
@@ -47,5 +47,7 @@ def mean_costs(outcomes: Sequence[Outcome], cost: Cost) -> dict[str, float]:
     for one in outcomes:
         spent.setdefault(one.setting, []).append(one.costs.get(cost))
     return {
-        setting: float(np.mean(np.array(values, dtype=float))) for setting, values in spent.items() if None not in values
+        setting: float(np.mean(np.array(values, dtype=float)))
+        for setting, values in spent.items()
+        if None not in values
     }

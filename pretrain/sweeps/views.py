@@ -21,7 +21,9 @@ _EQUAL_ENOUGH = 0.995
 """Share of its training at which a run counts as read at its end."""
 _NORMAL_QUANTILE = 1.959964
 
-BESIDE = "Looked at beside the deciding view: corrected for the comparisons within this view, not for the number of views."
+BESIDE = (
+    "Looked at beside the deciding view: corrected for the comparisons within this view, not for the number of views."
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,7 @@ def view(
         return None
     compared = comparison(plan, measure, finite)
     apart = [group for group in components(plan.sorted(finite)) if group != compared.settings]
-    found = estimates(compared) | {
-        setting: _plain_mean(setting, finite) for group in apart for setting in group
-    }
+    found = estimates(compared) | {setting: _plain_mean(setting, finite) for group in apart for setting in group}
     return View(
         measure=measure,
         equal=equal,
@@ -92,16 +92,19 @@ def _missing_notes(
     lost = [cell for cell in plan.sorted(figures) if cell not in finite]
     if lost:
         names = together([f"{setting}, seed {seed}" for setting, seed in lost])
-        notes.append(f"Left out because the figure is not finite: {names}. A run that diverged is missing, not average.")
+        notes.append(
+            f"Left out because the figure is not finite: {names}. A run that diverged is missing, not average."
+        )
     if apart:
         notes.append(
-            f"{together(apart)}: shares no seed with the settings compared, so no difference can be told from that of the seeds."
+            f"{together(apart)}: shares no seed with the settings compared, so no difference can be told from that of "
+            "the seeds."
         )
     seeds = {seed for _, seed in finite}
     if len(finite) < len(seeds) * len({setting for setting, _ in finite}) and len(seeds) > 1:
         notes.append(
-            "Cells are missing: means are least-squares means over all seeds, as the model setting + seed fills the gaps, "
-            "and differ from the plain means of the cells that are there."
+            "Cells are missing: means are least-squares means over all seeds, as the model setting + seed fills the "
+            "gaps, and differ from the plain means of the cells that are there."
         )
     return notes
 
@@ -110,37 +113,38 @@ def method_notes(first: View, *, seeds: Sequence[int], usual_spread: float | Non
     """What the deciding view's figures rest on and cover."""
     if first.residual_spread is None:
         return [
-            "No intervals: no two cells differ in nothing but their seed and share that seed with other settings, so the spread of "
-            "a run is not known. Three seeds for each setting are the least that says something."
-            if len(seeds) > 1
-            else "No intervals: one seed says nothing of the spread. Three seeds for each setting are the least that does.",
+            "No intervals: one seed says nothing of the spread. Three seeds for each setting are the least that does."
+            if len(seeds) == 1
+            else "No intervals: the cells leave nothing beside settings and seeds to tell the spread of a run by. It "
+            "takes two settings at least that share two seeds, and figures that differ.",
             *usual_spread_notes(first.differences, usual_spread, measure=first.measure),
         ]
     return [
-        "Model: figure = setting + seed + error, by least squares; a seed's cells share initial weights, order and held-out masks. "
-        f"Its error has one spread for all settings, {first.residual_spread:.2g}{unit(first.measure)}, pooled over all cells.",
-        "Differences to the reference: simultaneous 95 % intervals, so they hold also for the setting that was chosen because it "
-        "came out best, and p values adjusted in a single step (Dunnett 1955). Candidates for the best: multiple comparisons with "
-        "the best (Hsu 1984), which keep the truly best one in at least 95 % of sweeps.",
-        "Means: 95 % intervals over seeds, at least 95 % by Cochran's approximation (1964). They hold what a seed does to all "
-        "settings, so they are wider than those of differences; whether two of them overlap says nothing.",
-        "Intervals cover other seeds: other initial weights, orders and masks. They do not cover other texts to train on or to "
-        "hold out, other sizes or other budgets.",
+        "Model: figure = setting + seed + error, by least squares; a seed's cells share initial weights, order and "
+        "held-out masks. Its error has one spread for all settings, "
+        f"{first.residual_spread:.2g}{unit(first.measure)}, pooled over all cells.",
+        "Differences to the reference: simultaneous 95 % intervals, so they hold also for the setting that was "
+        "chosen because it came out best, and p values adjusted in a single step (Dunnett 1955). Candidates for the "
+        "best: multiple comparisons with the best (Hsu 1984), which keep the truly best one in at least 95 % of "
+        "sweeps.",
+        "Means: 95 % intervals over seeds, at least 95 % by Cochran's approximation (1964). They hold what a seed "
+        "does to all settings, so they are wider than those of differences; whether two of them overlap says "
+        "nothing.",
+        "Intervals cover other seeds: other initial weights, orders and masks. They do not cover other texts to "
+        "train on or to hold out, other sizes or other budgets.",
     ]
 
 
-def usual_spread_notes(
-    found: Sequence[Difference], usual_spread: float | None, *, measure: str
-) -> list[str]:
-    """Which differences two runs of one setting would show as well, by a spread over seeds that is known from elsewhere."""
+def usual_spread_notes(found: Sequence[Difference], usual_spread: float | None, *, measure: str) -> list[str]:
+    """Which differences two runs of one setting would show as well, by a spread known from elsewhere."""
     if usual_spread is None or not found:
         return []
     bound = _NORMAL_QUANTILE * sqrt(2) * usual_spread
     within = [one.setting for one in found if abs(one.value) <= bound]
     beyond = [one.setting for one in found if abs(one.value) > bound]
     sentence = (
-        f"By the usual spread over seeds, a standard deviation of {usual_spread:.2g}{unit(measure)} known from elsewhere, two runs "
-        f"of one setting differ by up to {bound:.2g} in 95 % of cases."
+        f"By the usual spread over seeds, a standard deviation of {usual_spread:.2g}{unit(measure)} known from "
+        f"elsewhere, two runs of one setting differ by up to {bound:.2g} in 95 % of cases."
     )
     if within:
         sentence += f" Within that of the reference: {together(within)}."
@@ -182,13 +186,15 @@ def _reading_notes(plan: Plan, reading: EqualReading, cost: Cost) -> list[str]:
     stands = ", ".join(f"{plan.short(setting)} at {np.mean(own):.0%}" for setting, own in shares.items() if own)
     notes = [
         BESIDE,
-        f"Read from the curves at {spent(cost, reading.at)}, the most that every cell reached, linear between evaluations; "
-        f"of its own training each run had behind it: {stands}. A run that is read before its end has not come down yet where "
-        "the learning rate falls over the run, and would be better there had it been trained for that much alone: this favours "
-        "the settings that are read near their end.",
+        f"Read from the curves at {spent(cost, reading.at)}, the most that every cell reached, linear between "
+        f"evaluations; of its own training each run had behind it: {stands}. A run that is read before its end has "
+        "not come down yet where the learning rate falls over the run, and would be better there had it been trained "
+        "for that much alone: this favours the settings that are read near their end.",
     ]
     if cost == "hours":
-        notes.append(f"{COST_NAMES[cost].capitalize()} includes what else the machine did; see tokens per second of each cell.")
+        notes.append(
+            f"{COST_NAMES[cost].capitalize()} includes what else the machine did; see tokens per second of each cell."
+        )
     if reading.too_short:
         names = together([f"{setting}, seed {seed}" for setting, seed in reading.too_short])
         notes.append(f"Left out because the first evaluation came later: {names}.")

@@ -20,6 +20,8 @@ COST_NAMES: dict[Cost, str] = {
     "flops": "FLOPs",
     "hours": "wall clock",
 }
+NOT_DONE = (("failed", "failed", "failed"), ("not run", "was not run", "were not run"))
+"""State of a cell -> what is said of one and of more."""
 _MOST_DECIMALS = 6
 
 
