@@ -39,6 +39,8 @@ MOST_NUMBERS = 24
 """Rows or columns of a matrix up to which its cells hold numbers."""
 MOST_HEATMAP_NUMBERS = 10
 """The same for the cells of a heatmap, which are smaller."""
+FEW = 4
+"""Curves whose bands can lie over each other; those of more are fainter."""
 MOST_GROUPS = 24
 """Groups of points that are told apart; those with the fewest points beyond that are drawn as one."""
 OTHERS = "other groups"
@@ -120,10 +122,10 @@ def draw_curves(
     height = max(3.6, 1.3 + 0.42 * len(ticks)) if is_sideways else 3.6
     figure, (plot,) = _new(7.2, height + 0.22 / columns * len(names))
     for index, curve in enumerate(curves):
-        _draw_curve(plot, curve, index, shorten(curve.label, most), is_sideways)
+        _draw_curve(plot, curve, index, shorten(curve.label, most), is_sideways, 0.18 * min(1, FEW / len(curves)))
     across = plot.axvline if is_sideways else plot.axhline
     for index, level in enumerate(levels):
-        across(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], label=shorten(level.label, most), zorder=1)
+        across(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], label=shorten(level.label, most), zorder=1.8)
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=whole_x))
     if is_sideways:
         plot.set(title=wrap(title, 6.0), xlabel=y_label, ylabel=x_label, xlim=y_range, ylim=x_range)
@@ -140,7 +142,8 @@ def draw_curves(
     _save(figure, target)
 
 
-def _draw_curve(plot: "Axes", curve: Curve, index: int, label: str, is_sideways: bool) -> None:
+def _draw_curve(plot: "Axes", curve: Curve, index: int, label: str, is_sideways: bool, alpha: float) -> None:
+    """One curve; the alpha is of its band."""
     number = index if curve.colour is None else curve.colour
     colour = GREY if curve.style == "thread" else COLOURS[number % len(COLOURS)]
     is_joined = curve.style in ("curve", "bars", "thread")
@@ -161,7 +164,7 @@ def _draw_curve(plot: "Axes", curve: Curve, index: int, label: str, is_sideways:
     elif curve.style == "curve":
         plot.plot(x, y, **style)
         fill = plot.fill_betweenx if is_sideways else plot.fill_between
-        fill(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        fill(curve.x, curve.low, curve.high, color=colour, alpha=alpha, linewidth=0)
     else:
         bars = np.abs(np.array([curve.low, curve.high]) - np.array(curve.y))
         plot.errorbar(x, y, **{"xerr" if is_sideways else "yerr": bars}, elinewidth=1.4, capsize=3, **style)
@@ -169,7 +172,7 @@ def _draw_curve(plot: "Axes", curve: Curve, index: int, label: str, is_sideways:
 
 def _in_two_lines(name: str) -> str:
     """A name left of a plot; the end of a very long one is cut off."""
-    return textwrap.fill(name, 30, max_lines=2, placeholder="…")
+    return textwrap.fill(name, 26, max_lines=2, placeholder="…")
 
 
 def draw_heatmaps(

@@ -136,7 +136,7 @@ def sweep(axes: Mapping[str, Sequence[str]], loss: Callable[[Levels], float], *,
         curves=[band for cost in COSTS for name in settings for band in [_band(name, losses[name], cost)]],
         tradeoffs=[_tradeoff(losses, cost) for cost in ("flops", "hours")],
         cautions=["Equal time is equal on this machine only: cells that ran beside others took longer a step."],
-        run_best=f"accelerate launch -m pretrain recipes/small.yaml {' '.join(f'{k}={v}' for k, v in settings[best].items())}",
+        run_best=" ".join(["accelerate launch -m pretrain recipes/small.yaml", *map("=".join, settings[best].items())]),
         provenance={"command": "python -m pretrain.sweep recipes/sweeps/mask_rate.yaml", "torch": "2.13.0", "cores": 2},
     )
 
@@ -157,8 +157,16 @@ def _grid_loss(levels: Levels) -> float:
 def _cell(name: str, levels: Levels, seed: int, loss: float) -> CellRow:
     figures = {LOSS: loss, ACCURACY: 0.9 - loss / 8}
     cell = f"{'_'.join(label for label in levels.values())}_seed-{seed}"
-    return CellRow(cell=cell, setting=name, levels=dict(levels), seed=seed, state="done", figures=figures,
-                   costs=_costs(name), tokens_per_second=17_800.0 + 100 * seed)  # fmt: skip
+    return CellRow(
+        cell=cell,
+        setting=name,
+        levels=dict(levels),
+        seed=seed,
+        state="done",
+        figures=figures,
+        costs=_costs(name),
+        tokens_per_second=17_800.0 + 100 * seed,
+    )
 
 
 def _costs(name: str) -> dict[Cost, float]:
@@ -187,8 +195,17 @@ def _difference(name: str, measure: str, values: Sequence[float], reference: Seq
     low, high = alone.value - 1.6 * (alone.value - alone.low), alone.value + 1.6 * (alone.high - alone.value)
     is_told = low > 0 or high < 0
     verdict = "better" if (alone.value < 0) == is_lower_better(measure) else "worse"
-    return Difference(setting=name, value=alone.value, low=low, high=high, alone_low=alone.low, alone_high=alone.high,
-                      p=0.004 if is_told else 0.41, n=alone.n, verdict=verdict if is_told else "not told apart")  # fmt: skip
+    return Difference(
+        setting=name,
+        value=alone.value,
+        low=low,
+        high=high,
+        alone_low=alone.low,
+        alone_high=alone.high,
+        p=0.004 if is_told else 0.41,
+        n=alone.n,
+        verdict=verdict if is_told else "not told apart",
+    )
 
 
 def _view(
@@ -202,17 +219,20 @@ def _view(
     means = {name: float(np.mean(one)) for name, one in values.items()}
     ranked = sorted(means, key=lambda name: means[name] if is_lower_better(measure) else -means[name])
     near = [name for name in ranked if abs(means[name] - means[ranked[0]]) < 0.02]
+    best = Best(setting=ranked[0], candidates=near, is_certain=len(near) == 1)
     several = len(next(iter(values.values()))) > 1
     return View(
         measure=measure,
         equal=equal,
         at=at,
         settings={name: _estimate(one) for name, one in values.items()},
-        differences=[_difference(name, measure, one, values[reference]) for name, one in values.items() if name != reference],
-        best=Best(setting=ranked[0], candidates=near, is_certain=len(near) == 1) if several and len(means) > 1 else None,
+        differences=[
+            _difference(name, measure, one, values[reference]) for name, one in values.items() if name != reference
+        ],
+        best=best if several and len(means) > 1 else None,
         residual_spread=0.0083 if several else None,
         notes=["Intervals cover the spread over seeds; not that over corpora, sizes or budgets."],
-    )  # fmt: skip
+    )
 
 
 def _factorial(
@@ -238,8 +258,10 @@ def _band(name: str, losses: Sequence[float], cost: Cost) -> Band:
     y = end + 4.2 * (np.exp(-7 * shares) - math.exp(-7)) + 0.5 * (1 - shares)
     estimate = _estimate(losses)
     half = None if estimate.high is None else (estimate.high - estimate.value) * (1 + 2 * (1 - shares))
-    return Band(setting=name, measure=LOSS, cost=cost, x=list(shares * _costs(name)[cost]), y=list(y),
-                low=None if half is None else list(y - half), high=None if half is None else list(y + half))  # fmt: skip
+    low, high = (None, None) if half is None else (list(y - half), list(y + half))
+    return Band(
+        setting=name, measure=LOSS, cost=cost, x=list(shares * _costs(name)[cost]), y=list(y), low=low, high=high
+    )
 
 
 def _tradeoff(losses: Mapping[str, Sequence[float]], cost: Cost) -> Tradeoff:

@@ -91,7 +91,7 @@ class Arrangement:
         return self.scale(names).ticks() if axis is None else Scale.of([self.levels[n][axis] for n in names]).ticks()
 
     def colour(self, name: str) -> tuple[int, int]:
-        """Number of a setting's colour and of its dash: in a grid of two axes one each, so that both can be followed."""
+        """Number of a curve's colour and of its dash: in a grid of two axes one each, so that both can be followed."""
         axes, mine = list(self.axes.items()), self.levels[name]
         if len(axes) == 2 and len(self.names) > max(len(labels) for _, labels in axes):
             (first, levels), (second, others) = axes

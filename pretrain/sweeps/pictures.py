@@ -5,18 +5,19 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from pretrain.sweeps.arrangement import Arrangement, Scale
+from pretrain.sweeps.arrangement import COLOURS, Arrangement, Scale
 from pretrain.sweeps.outcome import COST_LABELS, COSTS, Cost, is_lower_better
 from pretrain.sweeps.results import Band, Estimate, Interaction, Results, Tradeoff, View
 from pretrain.sweeps.units import (
     amount,
     axis_of,
     better_side,
+    capital,
     difference_text,
+    difference_unit,
     estimate_text,
     figure,
-    heading_of,
-    p_text,
+    p_said,
     scale_of,
     title_of,
     unit_of,
@@ -33,6 +34,7 @@ LATE = 0.5
 """The part of a learning curve, from its end, that the vertical axis shows whole."""
 VERDICTS = {"better": (2, False), "worse": (1, False), "not told apart": (0, True)}
 """Colour of each, and whether its markers are hollow; any other has the next colour."""
+WORDS: dict[Cost, str] = {**COST_LABELS, "hours": "time of training"}
 WITHOUT_INTERVALS = "No intervals: one seed says nothing of the spread."
 
 
@@ -107,7 +109,7 @@ def _settings(results: Results, view: View, arrangement: Arrangement, file: str)
     caption = f"Bars: 95 % intervals of the mean over seeds, each by itself. {_dots_said(lines)}"
     return Chart(
         file,
-        f"{_capital(title_of(measure))}{where}",
+        f"{capital(title_of(measure))}{where}",
         arrangement.numeric_axis(names) or "",
         _axis(measure),
         lines,
@@ -171,14 +173,14 @@ def _differences(results: Results, view: View, arrangement: Arrangement) -> Char
         if mine:
             places = [scale.places[name] for name in mine]
             lines.append(_marks(verdict, places, estimates, measure, texts, colour, is_hollow))
-    unit = "points" if unit_of(measure) == "%" else unit_of(measure)
+    unit = difference_unit(measure) or "difference"
     side = {True: ("below", "left of"), False: ("above", "right of")}[is_lower_better(measure)][not is_numeric]
     caption = "Bars: simultaneous 95 % intervals, which hold for all comparisons at once."
     return Chart(
         "differences.png",
-        f"{_capital(title_of(measure))}: difference to the reference",
+        f"{capital(title_of(measure))}: difference to {results.reference}",
         arrangement.numeric_axis(all_names) or "",
-        f"minus the reference{f', {unit}' if unit else ''} ({side} 0 is better)",
+        f"{unit}, {side} 0 is better",
         lines,
         [(f"reference, {results.reference}", 0.0)],
         caption if any(one.low is not None for one in view.differences) else WITHOUT_INTERVALS,
@@ -238,10 +240,10 @@ def _interaction(measure: str, found: Interaction, view: View, arrangement: Arra
         places = [scale.places[label] + aside for label in along]
         drawn = _marks(f"{second} {other}", places, shown, measure, texts, number, False)
         lines.append(Line(**{**vars(drawn), "style": "bars", "dash": number // 8}))
-    tested = f" (F test: p {_equals(found.p)})" if found.p is not None else ""
+    tested = f" (F test: {p_said(found.p)})" if found.p is not None else ""
     return Chart(
         "interaction.png",
-        f"{_capital(title_of(measure))} by {first} and {second}",
+        f"{capital(title_of(measure))} by {first} and {second}",
         first,
         _axis(measure),
         lines,
@@ -250,11 +252,6 @@ def _interaction(measure: str, found: Interaction, view: View, arrangement: Arra
         ticks=scale.ticks(),
         x_range=scale.ends,
     )
-
-
-def _equals(p: float) -> str:
-    said = p_text(p)
-    return said if said.startswith("<") else f"= {said}"
 
 
 def _all_curves(results: Results, arrangement: Arrangement) -> list[Chart]:
@@ -301,7 +298,7 @@ def _curves(bands: Sequence[Band], cost: Cost, arrangement: Arrangement, file: s
         caption += " The vertical axis shows what the second half of each curve spans; earlier parts run out of it."
     return Chart(
         file,
-        f"{_capital(title_of(measure))} against {COST_LABELS[cost]}",
+        f"{capital(title_of(measure))} against {WORDS[cost]}",
         x_label,
         _axis(measure),
         lines,
@@ -348,7 +345,7 @@ def _tradeoff(results: Results, found: Tradeoff, arrangement: Arrangement, file:
     steps += front[-1:]
     lines = [
         Line(
-            "no other is better and as cheap",
+            "front: nothing as cheap is better",
             [x / divisor for x, _ in steps],
             [unit * y for _, y in steps],
             style="thread",
@@ -359,16 +356,17 @@ def _tradeoff(results: Results, found: Tradeoff, arrangement: Arrangement, file:
         known_one = known.get(name)
         estimate = known_one if known_one and known_one.value == y else Estimate(value=y, n=1)
         texts = [f"{amount(found.cost, x)}: {_said(measure, estimate)}"]
-        colour, dash = arrangement.colour(name)
+        # A point has no dash, so each setting has a colour and a marker of its own.
+        turn, colour = divmod(arrangement.names.index(name), COLOURS)
         label = f"{name} (front)" if name in found.front else name
-        lines.append(_marks(label, [x / divisor], [estimate], measure, texts, colour, bool(dash)))
+        lines.append(_marks(label, [x / divisor], [estimate], measure, texts, colour, turn % 2 == 1))
     return Chart(
         file,
-        f"{_capital(title_of(measure))} for its cost in {COST_LABELS[found.cost]}",
+        f"{capital(title_of(measure))} for its cost in {WORDS[found.cost]}",
         x_label,
         _axis(measure),
         lines if steps else lines[1:],
-        caption=f"Means over seeds. {_capital(better_side(measure))} is better, and so is further left.",
+        caption=f"Means over seeds. {capital(better_side(measure))} is better, and so is further left.",
     )
 
 
@@ -378,8 +376,4 @@ def _said(measure: str, one: Estimate) -> str:
 
 
 def _axis(measure: str) -> str:
-    return f"{heading_of(measure)}, {better_side(measure)} is better"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return f"{unit_of(measure) or 'value'}, {better_side(measure)} is better"

@@ -16,12 +16,13 @@ _SHARES = ("accuracy", "recall", "precision", "share", "ratio")
 
 
 def title_of(measure: str) -> str:
-    """A measure's name in words: 'eval/mlm_nats' -> 'held-out loss, mlm'."""
-    place, *others = measure.removesuffix("_nats").replace("_", " ").split("/")
-    place = "held-out" if place == "eval" else place
+    """A measure's name in words: 'eval/mlm_nats' -> 'held-out mlm loss', 'probe/wic/auc' -> 'probe, wic, auc'."""
+    words = measure.removesuffix("_nats").replace("_", " ").split("/")
     if is_lower_better(measure) and "loss" not in measure:
-        return ", ".join([f"{place} loss", *others])
-    return f"{place} {', '.join(others)}" if place == "held-out" and others else ", ".join([place, *others])
+        words[-1] += " loss"
+    if len(words) > 1 and words[0] == "eval":
+        words[:2] = [f"held-out {words[1]}"]
+    return ", ".join(words)
 
 
 def unit_of(measure: str) -> str:
@@ -54,10 +55,14 @@ def figure(measure: str, value: float, *, signed: bool = False) -> str:
     return f"{round(scale_of(measure) * value, digits) + 0:{'+' if signed else ''}.{digits}f}"
 
 
+def difference_unit(measure: str) -> str:
+    """The unit of a difference: of shares in percent it is points."""
+    return "points" if unit_of(measure) == "%" else unit_of(measure)
+
+
 def with_unit(measure: str, text: str, *, signed: bool = False) -> str:
-    """The text of a figure or of an estimate and its unit; a difference of shares is in points."""
-    unit = "points" if signed and unit_of(measure) == "%" else unit_of(measure)
-    return f"{text} {unit}" if unit else text
+    """The text of a figure or of an estimate and its unit; signed: of a difference."""
+    return f"{text} {difference_unit(measure) if signed else unit_of(measure)}".strip()
 
 
 def interval(measure: str, low: float | None, high: float | None, *, signed: bool = False) -> str:
@@ -81,6 +86,16 @@ def difference_text(measure: str, one: Difference) -> str:
 def p_text(p: float | None) -> str:
     """'0.012', '< 0.001', or '' where it is not known."""
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_said(p: float | None) -> str:
+    """'p = 0.012', 'p < 0.001', or ''."""
+    return "" if p is None else f"p {p_text(p)}" if p < 0.001 else f"p = {p_text(p)}"
+
+
+def capital(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def amount(cost: Cost, value: float) -> str:

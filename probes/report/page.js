@@ -84,6 +84,7 @@
   // Charts ------------------------------------------------------------------------------------------------------------
 
   const MOST_MARKED = 40; // as in chart.py
+  const FEW = 4; // as in figures.py
   const isJoined = (line) => ["curve", "bars", "thread"].includes(line.s);
 
   function look(line) {
@@ -96,7 +97,7 @@
     };
   }
 
-  function lineTraces(line) {
+  function lineTraces(line, numLines) {
     const { stroke, mark } = look(line);
     const text = line.x.map((x, at) => {
       const said = line.t ? line.t[at] : `${x.toLocaleString("en")}: ${Number(line.y[at].toPrecision(5))}`;
@@ -107,7 +108,10 @@
       type: "scatter", x: line.x, y: line.y, text, hovertemplate: "%{text}<extra></extra>",
       mode: !isJoined(line) ? "markers" : mark !== null ? "lines+markers" : "lines",
       line: { color: stroke, width: line.s === "thread" ? 1.2 : line.d ? 1.8 : 2.2, dash: DASHES[line.d % DASHES.length] },
-      marker: { color: stroke, size, symbol: mark ?? "circle", opacity: line.s === "dots" ? 0.6 : 1, line: { width: line.o ? 2 : 1, color: stroke } },
+      marker: {
+        color: stroke, size, symbol: mark ?? "circle", opacity: line.s === "dots" ? 0.6 : 1,
+        line: { width: line.o ? 2 : 1, color: stroke },
+      },
     };
     if (line.s === "thread") return [{ ...trace, hovertemplate: undefined, hoverinfo: "skip" }];
     if (!line.l) return [trace];
@@ -118,7 +122,8 @@
     }
     const band = {
       type: "scatter", x: [...line.x, ...line.x.slice().reverse()], y: [...line.h, ...line.l.slice().reverse()],
-      fill: "toself", fillcolor: faint(stroke, line.d ? 0.07 : 0.16), mode: "lines", line: { width: 0 }, hoverinfo: "skip",
+      fill: "toself", fillcolor: faint(stroke, (line.d ? 0.07 : 0.16) * Math.min(1, FEW / numLines)), mode: "lines",
+      line: { width: 0 }, hoverinfo: "skip",
     };
     return [band, trace];
   }
@@ -126,9 +131,10 @@
   const sideways = ({ x, y, error_y, ...trace }) => ({ ...trace, x: y, y: x, ...(error_y ? { error_x: error_y } : {}) });
 
   // A name beside a plot, in as many lines as its room asks for; what is longer than three is cut off.
-  function label(name, width) {
+  function inLines(name, width) {
     const lines = [""];
-    for (const word of name.split(/\s+/).flatMap((one) => Array.from(one).length > width ? one.match(new RegExp(`.{1,${width}}`, "gu")) : [one])) {
+    const pieces = new RegExp(`\\S{1,${width}}`, "gu");
+    for (const word of name.match(pieces) ?? [""]) {
       const last = lines[lines.length - 1];
       if (last && last.length + 1 + word.length > width) lines.push(word);
       else lines[lines.length - 1] = last ? `${last} ${word}` : word;
@@ -160,7 +166,7 @@
     if (about.whole) Object.assign(xaxis, ends[1] - ends[0] <= 13 ? { dtick: 1 } : { tickformat: "d" });
     if (about.ticks.length) {
       const room = about.sideways ? (width < 500 ? 14 : 26) : Math.max(6, Math.floor(width / about.ticks.length / 8));
-      Object.assign(xaxis, { tickvals: about.ticks.map(([x]) => x), ticktext: about.ticks.map(([, name]) => label(name, room)) });
+      Object.assign(xaxis, { tickvals: about.ticks.map(([x]) => x), ticktext: about.ticks.map(([, name]) => inLines(name, room)) });
     }
     if (!about.sideways) return { xaxis, yaxis };
     return { xaxis: yaxis, yaxis: { ...xaxis, ...(xaxis.range ? { range: [...xaxis.range].reverse() } : { autorange: "reversed" }) } };
@@ -172,7 +178,7 @@
     if (about.sideways) area.style.height = `${Math.max(300, 110 + 44 * about.ticks.length)}px`;
     const traces = [], entries = [];
     for (const line of about.lines) {
-      const found = lineTraces(line);
+      const found = lineTraces(line, about.lines.length);
       const numbers = found.map((_, at) => traces.length + at);
       // A finished model belongs to the line before it.
       if (line.a && entries.length) entries[entries.length - 1].traces.push(...numbers);

@@ -13,6 +13,7 @@ from pretrain.sweeps.report.tables import (
     all_measures,
     cells_sheet,
     comparison_sheet,
+    costs_sheet,
     differences_sheet,
     effect_sheets,
     equal_parts,
@@ -20,7 +21,7 @@ from pretrain.sweeps.report.tables import (
     set_up,
 )
 from pretrain.sweeps.results import Results, View
-from pretrain.sweeps.units import amount, p_text, title_of
+from pretrain.sweeps.units import amount, p_said, title_of
 from probes.report.facts import facts
 from probes.report.rendering import render_page
 from probes.results import write_text
@@ -67,6 +68,7 @@ def render(results: Results, pictures: Pictures) -> str:
         equal=equal_parts(results, pictures),
         effects=effect_sheets(first) if first else [],
         interaction=_interaction(first) if first else "",
+        costs=costs_sheet(results),
         measures=all_measures(results),
         differences=differences_sheet(results),
         other_notes=_other_notes(results, first),
@@ -85,10 +87,8 @@ def _notes(view: View) -> list[str]:
     if view.residual_spread is None:
         return view.notes
     unit = " nats" if view.measure.endswith("_nats") else ""
-    spread = (
-        "Runs that differ in nothing but the draw of their noise differ as well: the standard deviation of a run around"
-        f" what its setting and its seed explain is {view.residual_spread:.3g}{unit}."
-    )
+    spread = f"{view.residual_spread:.3g}{unit} (standard deviation)"
+    spread = f"Around what its setting and its seed explain, a run varies by {spread}."
     return [*view.notes, spread]
 
 
@@ -105,12 +105,7 @@ def _interaction(view: View) -> str:
     first, second = view.interaction.axes
     p = view.interaction.p
     said = "depends" if p < 0.05 else "could not be shown to depend"
-    return f"The effect of {first} {said} on {second} (F test of the interaction: p {_equals(p)})."
-
-
-def _equals(p: float) -> str:
-    said = p_text(p)
-    return said if said.startswith("<") else f"= {said}"
+    return f"The effect of {first} {said} on {second} (F test of the interaction: {p_said(p)})."
 
 
 def _states(results: Results) -> str:

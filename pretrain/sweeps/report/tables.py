@@ -10,21 +10,19 @@ from pretrain.sweeps.units import (
     MATCHED,
     amount,
     better_side,
+    capital,
     difference_text,
+    difference_unit,
     estimate_text,
     figure,
     heading_of,
     interval,
+    p_said,
     p_text,
     title_of,
-    unit_of,
-    with_unit,
 )
 from probes.report.chart import Chart
 from probes.report.sheet import SHOWN_ROWS, Sheet
-
-SHOWN_COSTS: tuple[Cost, ...] = ("hours", "tokens", "flops")
-"""What a setting cost, said beside its figures."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +44,21 @@ class Failure:
 
 def comparison_sheet(results: Results, view: View) -> Sheet:
     """One row a setting: mean, difference, what can be said of it, and what it cost."""
-    measure, costs = view.measure, _mean_costs(results) if view.equal is None else {}
+    measure, spent = view.measure, _mean_costs(results) if view.equal is None else {}
+    # What is held equal says nothing; of the others the one that a reader pays.
+    cost: Cost = "tokens" if results.match == "wall_clock" else "hours"
+    costs = {name: amount(cost, one[cost]) for name, one in spent.items() if cost in one}
     found = {one.setting: one for one in view.differences}
     names = Arrangement.of(results).ordered(view.settings)
     has_best, has_costs = view.best is not None, bool(costs)
-    columns = ["setting", heading_of(measure), "seeds", f"minus the reference{_points(measure)}", "alone", "adjusted p"]
-    columns += ["verdict", *(["can it be the best?"] if has_best else []), *(["mean cost"] if has_costs else [])]
+    sizes = {one.n for one in view.settings.values()}
+    columns = ["setting", heading_of(measure), *(["seeds"] if len(sizes) > 1 else [])]
+    columns += [f"minus the reference{_points(measure)}", "alone", "adjusted p", "verdict"]
+    columns += [*(["can it be the best?"] if has_best else []), *(["mean cost"] if has_costs else [])]
     rows = []
     for name in names:
-        row = [name, estimate_text(measure, view.settings[name]), str(view.settings[name].n)]
+        row = [name, estimate_text(measure, view.settings[name])]
+        row += [str(view.settings[name].n)] if len(sizes) > 1 else []
         row += _difference_cells(measure, found.get(name), name == results.reference)
         row += [_rank(view, name)] if has_best else []
         rows.append(row + ([costs.get(name, "")] if has_costs else []))
@@ -65,17 +69,19 @@ def comparison_sheet(results: Results, view: View) -> Sheet:
 
 def _caption(results: Results, view: View) -> str:
     side = better_side(view.measure)
-    said = f"{title_of(view.measure)[:1].upper()}{title_of(view.measure)[1:]}: {side} is better."
+    said = f"{capital(title_of(view.measure))}: {side} is better."
     if not any(one.low is not None for one in view.settings.values()):
         return f"{said} One seed each, so no interval is known. The reference is {results.reference}."
+    sizes = {one.n for one in view.settings.values()}
+    n = f" n = {min(sizes)} seeds each." if len(sizes) == 1 else ""
     return (
-        f"{said} In brackets 95 % intervals: of a mean by itself; of the differences to the reference,"
+        f"{said}{n} In brackets 95 % intervals: of a mean by itself; of the differences to the reference,"
         f" {results.reference}, for all of them at once; in the next column for one by itself."
     )
 
 
 def _points(measure: str) -> str:
-    unit = "points" if unit_of(measure) == "%" else unit_of(measure)
+    unit = difference_unit(measure)
     return f" ({unit})" if unit else ""
 
 
@@ -96,20 +102,37 @@ def _rank(view: View, name: str) -> str:
     return "it is" if view.best.is_certain else "yes, best mean"
 
 
-def _mean_costs(results: Results) -> dict[str, str]:
-    """setting -> '12.0 min, 5.3 M tokens, 1.2e15 FLOPs', over its cells that are done."""
+def _mean_costs(results: Results) -> dict[str, dict[Cost, float]]:
+    """setting -> what its cells that are done spent in the mean."""
     found: dict[str, list[CellRow]] = {}
     for cell in results.cells:
         if cell.state == "done" and cell.costs:
             found.setdefault(cell.setting, []).append(cell)
     return {
-        setting: ", ".join(
-            amount(cost, sum(cell.costs[cost] for cell in cells) / len(cells))
-            for cost in SHOWN_COSTS
+        setting: {
+            cost: sum(cell.costs[cost] for cell in cells) / len(cells)
+            for cost in COSTS
             if all(cost in cell.costs for cell in cells)
-        )
+        }
         for setting, cells in found.items()
     }
+
+
+def costs_sheet(results: Results) -> Sheet | None:
+    """One row a setting: what it spent in the mean over its seeds; None where nothing is done."""
+    spent = _mean_costs(results)
+    costs = [cost for cost in COSTS if any(cost in one for one in spent.values())]
+    if not costs:
+        return None
+    rows = [
+        [name, *(amount(cost, spent[name][cost]) if cost in spent[name] else "" for cost in costs)]
+        for name in Arrangement.of(results).ordered(spent)
+    ]
+    return Sheet("Spent by a cell, mean over the seeds", ["setting", *map(_cost_heading, costs)], rows)
+
+
+def _cost_heading(cost: Cost) -> str:
+    return {"flops": "FLOPs", "hours": "time"}.get(cost, cost)
 
 
 def equal_parts(results: Results, pictures: Pictures) -> list[Equal]:
@@ -133,17 +156,12 @@ def effect_sheets(view: View) -> list[Sheet]:
     return [
         Sheet(
             f"Main effect of {effect.axis}: {title_of(view.measure)}, means over all levels of the others, with 95 %"
-            f" intervals{f'. F test of no effect at all: p {said}' if (said := _equals(effect.p)) else ''}",
+            f" intervals{f'. F test of no effect at all: {said}' if (said := p_said(effect.p)) else ''}",
             [effect.axis, heading_of(view.measure), "seeds"],
             [[label, estimate_text(view.measure, one), str(one.n)] for label, one in effect.levels.items()],
         )
         for effect in view.effects
     ]
-
-
-def _equals(p: float | None) -> str:
-    said = p_text(p)
-    return said if not said or said.startswith("<") else f"= {said}"
 
 
 def _finished(results: Results) -> list[View]:
@@ -201,7 +219,7 @@ def cells_sheet(results: Results) -> Sheet | None:
         spent = [amount(cost, cell.costs[cost]) if cost in cell.costs else "" for cost in costs]
         speed = "" if cell.tokens_per_second is None else f"{cell.tokens_per_second:,.0f}"
         rows.append([cell.cell, cell.state, str(cell.seed), said, *spent, speed])
-    columns = ["cell", "state", "seed", heading_of(results.measure), *costs, "tokens a second"]
+    columns = ["cell", "state", "seed", heading_of(results.measure), *map(_cost_heading, costs), "tokens a second"]
     caption = "Each is a run of its own, in a folder of its name. All their figures are in results.csv"
     return Sheet(caption, columns, rows[:SHOWN_ROWS], rows[SHOWN_ROWS:], csv="results.csv")
 
@@ -219,6 +237,6 @@ def set_up(results: Results) -> list[list[str]]:
         *([axis, ", ".join(labels)] for axis, labels in results.axes.items()),
         ["seeds", ", ".join(map(str, results.seeds))],
         ["held equal", f"{results.match}: {held} a cell"],
-        ["decides", f"{with_unit(results.measure, title_of(results.measure))} ({results.measure})"],
+        ["decides", f"{heading_of(results.measure)}: {results.measure}"],
         ["reference", results.reference],
     ]
