@@ -118,6 +118,7 @@ def _settings(results: Results, view: View, arrangement: Arrangement, file: str)
         ticks=arrangement.ticks(names),
         is_sideways=not scale.is_numeric,
         x_range=scale.ends,
+        y_range=_with_room(lines, levels),
     )
 
 
@@ -187,6 +188,7 @@ def _differences(results: Results, view: View, arrangement: Arrangement) -> Char
         ticks=arrangement.ticks(shown),
         is_sideways=not is_numeric,
         x_range=scale.ends,
+        y_range=_with_room(lines, [("", 0.0)]),
     )
 
 
@@ -211,6 +213,14 @@ def _marks(
         style="marks",
         is_hollow=is_hollow,
     )
+
+
+def _with_room(lines: Sequence[Line], levels: Sequence[tuple[str, float]] = ()) -> tuple[float, float] | None:
+    """The vertical axis, so that the ends of all bars are seen; None: there is no width at all."""
+    shown = [y for line in lines for y in (*line.y, *(line.low or ()), *(line.high or ()))]
+    shown += [y for _, y in levels]
+    room = 0.06 * (max(shown) - min(shown))
+    return (min(shown) - room, max(shown) + room) if room else None
 
 
 def _thread(names: Sequence[str], scale: Scale, value: Callable[[str], float], measure: str) -> Line:
@@ -251,6 +261,7 @@ def _interaction(measure: str, found: Interaction, view: View, arrangement: Arra
         f" {second}{tested}.",
         ticks=scale.ticks(),
         x_range=scale.ends,
+        y_range=_with_room(lines),
     )
 
 
@@ -366,6 +377,7 @@ def _tradeoff(results: Results, found: Tradeoff, arrangement: Arrangement, file:
         x_label,
         _axis(measure),
         lines if steps else lines[1:],
+        y_range=_with_room(lines),
         caption=f"Means over seeds. {capital(better_side(measure))} is better, and so is further left.",
     )
 

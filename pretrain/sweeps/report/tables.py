@@ -54,7 +54,7 @@ def comparison_sheet(results: Results, view: View) -> Sheet:
     sizes = {one.n for one in view.settings.values()}
     columns = ["setting", heading_of(measure), *(["seeds"] if len(sizes) > 1 else [])]
     columns += [f"minus the reference{_points(measure)}", "alone", "adjusted p", "verdict"]
-    columns += [*(["can it be the best?"] if has_best else []), *(["mean cost"] if has_costs else [])]
+    columns += [*(["best?"] if has_best else []), *(["mean cost"] if has_costs else [])]
     rows = []
     for name in names:
         row = [name, estimate_text(measure, view.settings[name])]
@@ -98,8 +98,8 @@ def _rank(view: View, name: str) -> str:
     if view.best is None or name not in (view.best.setting, *view.best.candidates):
         return "no"
     if name != view.best.setting:
-        return "yes"
-    return "it is" if view.best.is_certain else "yes, best mean"
+        return "may be"
+    return "it is" if view.best.is_certain else "best mean"
 
 
 def _mean_costs(results: Results) -> dict[str, dict[Cost, float]]:
