@@ -7,7 +7,6 @@ nothing and opens from disk, and all texts are escaped. The same results make th
 from pathlib import Path
 
 from pretrain.recipe_problems import RecipeError
-from pretrain.sweeps.outcome import COST_LABELS
 from pretrain.sweeps.pictures import Pictures, draw_pictures, pictures_of
 from pretrain.sweeps.report.tables import (
     all_measures,
@@ -21,7 +20,7 @@ from pretrain.sweeps.report.tables import (
     set_up,
 )
 from pretrain.sweeps.results import Results, View
-from pretrain.sweeps.units import amount, p_said, title_of
+from pretrain.sweeps.units import difference_unit, p_said, scale_of
 from probes.report.facts import facts
 from probes.report.rendering import render_page
 from probes.results import write_text
@@ -61,8 +60,6 @@ def render(results: Results, pictures: Pictures) -> str:
         results=results,
         at_once=MOST_AT_ONCE,
         pictures=pictures,
-        first=first,
-        measure=title_of(results.measure),
         comparison=comparison_sheet(results, first) if first else None,
         notes=_notes(first) if first else [],
         equal=equal_parts(results, pictures),
@@ -77,8 +74,6 @@ def render(results: Results, pictures: Pictures) -> str:
         failures=failures(results),
         set_up=set_up(results),
         provenance=facts(results.provenance),
-        cost_labels=COST_LABELS,
-        amount=amount,
     )
 
 
@@ -86,10 +81,11 @@ def _notes(view: View) -> list[str]:
     """Notes of the comparison that decides."""
     if view.residual_spread is None:
         return view.notes
-    unit = " nats" if view.measure.endswith("_nats") else ""
-    spread = f"{view.residual_spread:.3g}{unit} (standard deviation)"
-    spread = f"Around what its setting and its seed explain, a run varies by {spread}."
-    return [*view.notes, spread]
+    spread = f"{scale_of(view.measure) * view.residual_spread:.3g} {difference_unit(view.measure)}".strip()
+    return [
+        *view.notes,
+        f"Around what its setting and its seed explain, a run varies by {spread} (standard deviation).",
+    ]
 
 
 def _other_notes(results: Results, first: View | None) -> list[str]:
