@@ -123,7 +123,7 @@ def draw_curves(
     figure, (plot,) = _new(7.2, height + 0.22 / columns * len(names))
     for index, curve in enumerate(curves):
         _draw_curve(plot, curve, index, shorten(curve.label, most), is_sideways, 0.18 * min(1, FEW / len(curves)))
-    across = plot.axvline if is_sideways else plot.axhline
+    across: Any = plot.axvline if is_sideways else plot.axhline
     for index, level in enumerate(levels):
         across(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], label=shorten(level.label, most), zorder=1.8)
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=whole_x))
@@ -163,10 +163,10 @@ def _draw_curve(plot: "Axes", curve: Curve, index: int, label: str, is_sideways:
         plot.plot(x, y, **style)
     elif curve.style == "curve":
         plot.plot(x, y, **style)
-        fill = plot.fill_betweenx if is_sideways else plot.fill_between
+        fill: Any = plot.fill_betweenx if is_sideways else plot.fill_between
         fill(curve.x, curve.low, curve.high, color=colour, alpha=alpha, linewidth=0)
     else:
-        bars = np.abs(np.array([curve.low, curve.high]) - np.array(curve.y))
+        bars: Any = np.abs(np.array([curve.low, curve.high]) - np.array(curve.y))
         plot.errorbar(x, y, **{"xerr" if is_sideways else "yerr": bars}, elinewidth=1.4, capsize=3, **style)
 
 

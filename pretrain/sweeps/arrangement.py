@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pretrain.sweeps.results import Results
 
@@ -10,6 +11,8 @@ LEAST_RATIO_OF_LOGARITHMS = 30
 """Greatest over least value of an axis from which it is drawn by logarithms, as learning rates and batch sizes are."""
 LEAST_GAP = 0.035
 """Between two ticks, as a share of the axis; a label nearer to the last one is left out."""
+NOWHERE: Mapping[str, str] = MappingProxyType({})
+"""Levels of a setting that no cell tells of."""
 COLOURS = 8
 """That are told apart; further settings have further dashes."""
 
@@ -66,7 +69,8 @@ class Arrangement:
     def of(cls, results: Results) -> "Arrangement":
         levels: dict[str, Mapping[str, str]] = {cell.setting: cell.levels for cell in results.cells}
         others = [name for view in results.views for name in view.settings if name not in levels]
-        return cls(list(dict.fromkeys([*levels, *others])), levels | {name: {} for name in others}, results.axes)
+        levels |= dict.fromkeys(others, NOWHERE)
+        return cls(list(levels), levels, results.axes)
 
     def ordered(self, names: Sequence[str] | Mapping[str, object]) -> list[str]:
         """Those of the settings, in the sweep's order."""

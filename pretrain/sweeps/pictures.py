@@ -1,7 +1,7 @@
 """The pictures of a sweep: each is a chart of its page, and a PNG beside it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def _settings(results: Results, view: View, arrangement: Arrangement, file: str)
         texts = [f"{name}: {_said(measure, view.settings[name])}" for name in mine]
         shown = [view.settings[name] for name in mine]
         lines.append(_marks(label, [scale.places[name] for name in mine], shown, measure, texts, colour, is_hollow))
-    levels = []
+    levels: list[tuple[str, float]] = []
     if results.reference in view.settings:
         value = view.settings[results.reference].value
         said = with_unit(measure, figure(measure, value))
@@ -204,15 +204,11 @@ def _marks(
     """Points with bars where an interval is known."""
     unit = scale_of(measure)
     has_bars = any(one.low is not None for one in estimates)
-    low = [unit * (one.value if one.low is None else one.low) for one in estimates]
-    high = [unit * (one.value if one.high is None else one.high) for one in estimates]
+    low: list[float] | None = [unit * (one.value if one.low is None else one.low) for one in estimates]
+    high: list[float] | None = [unit * (one.value if one.high is None else one.high) for one in estimates]
     values = [unit * one.value for one in estimates]
-    return Line(
-        *(label, places, values, low if has_bars else None, high if has_bars else None, texts),
-        colour=colour,
-        style="marks",
-        is_hollow=is_hollow,
-    )
+    low, high = (low, high) if has_bars else (None, None)
+    return Line(label, places, values, low, high, texts, colour=colour, style="marks", is_hollow=is_hollow)
 
 
 def _with_room(lines: Sequence[Line], levels: Sequence[tuple[str, float]] = ()) -> tuple[float, float] | None:
@@ -249,7 +245,7 @@ def _interaction(measure: str, found: Interaction, view: View, arrangement: Arra
         ]
         places = [scale.places[label] + aside for label in along]
         drawn = _marks(f"{second} {other}", places, shown, measure, texts, number, False)
-        lines.append(Line(**{**vars(drawn), "style": "bars", "dash": number // 8}))
+        lines.append(replace(drawn, style="bars", dash=number // COLOURS))
     tested = f" (F test: {p_said(found.p)})" if found.p is not None else ""
     return Chart(
         "interaction.png",
