@@ -6,12 +6,13 @@ darker, to be seen on white); every series has a marker or a dash of its own as 
 
 import io
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +39,21 @@ MOST_NUMBERS = 24
 """Rows or columns of a matrix up to which its cells hold numbers."""
 MOST_HEATMAP_NUMBERS = 10
 """The same for the cells of a heatmap, which are smaller."""
+FEW = 4
+"""Curves whose bands can lie over each other; those of more are fainter."""
 MOST_GROUPS = 24
 """Groups of points that are told apart; those with the fewest points beyond that are drawn as one."""
 OTHERS = "other groups"
 
 Array = NDArray[np.float64]
+Style = Literal["curve", "bars", "marks", "dots", "thread"]
+"""How points are drawn: joined, with a band of their intervals; joined, with a bar at each; with bars and not joined;
+small and faint, behind a mean; a thin grey line that leads the eye only."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a plot, with a band where an interval is known."""
+    """One line of a plot, with intervals where they are known."""
 
     label: str
     x: Sequence[float]
@@ -55,11 +61,18 @@ class Curve:
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
     markers: bool = True
+    style: Style = "curve"
+    colour: int | None = None
+    """Which of the colours and markers; None: the next."""
+    dash: int = 0
+    """0: drawn through."""
+    is_hollow: bool = False
+    """Whether markers are outlines."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """A horizontal line: a baseline that is the same everywhere."""
+    """A line across the plot: a baseline that is the same everywhere."""
 
     label: str
     y: float
@@ -87,37 +100,79 @@ def draw_curves(
     y_label: str,
     levels: Sequence[Level] = (),
     whole_x: bool = False,
+    ticks: Sequence[tuple[float, str]] = (),
+    is_sideways: bool = False,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
 ) -> None:
     """Curves over one axis, the legend below the plot where it covers nothing.
 
     Args:
         target: a PNG file, or a binary stream.
         whole_x: mark whole numbers only (layers).
+        ticks: places along the horizontal axis and their names, instead of numbers.
+        is_sideways: exchange the axes, so that names stand below each other; the first at the top.
+        x_range, y_range: what of the axes is shown; None: all.
     """
     from matplotlib.ticker import MaxNLocator
 
-    entries = len(curves) + len(levels)
-    names = [*(curve.label for curve in curves), *(level.label for level in levels)]
+    names = [name for one in (*curves, *levels) if (name := one.label)]
     # Half the width holds 44 characters; the end of a longer one, often its figure, would be cut off.
     columns, most = (2, 44) if all(len(name) <= 44 for name in names) else (1, 96)
-    figure, axes = _new(7.2, 3.6 + 0.22 / columns * entries)
-    plot = axes[0]
+    height = max(3.6, 1.3 + 0.42 * len(ticks)) if is_sideways else 3.6
+    figure, (plot,) = _new(7.2, height + 0.22 / columns * len(names))
     for index, curve in enumerate(curves):
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)] if curve.markers else ""
-        plot.plot(
-            curve.x, curve.y, color=colour, marker=marker, markersize=5, linewidth=1.8, label=shorten(curve.label, most)
-        )
-        if curve.low is not None and curve.high is not None:
-            plot.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        _draw_curve(plot, curve, index, shorten(curve.label, most), is_sideways, 0.18 * min(1, FEW / len(curves)))
+    across: Any = plot.axvline if is_sideways else plot.axhline
     for index, level in enumerate(levels):
-        plot.axhline(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], label=shorten(level.label, most))
-    plot.set(title=wrap(title, 6.0), xlabel=x_label, ylabel=y_label)
+        across(level.y, color=GREY, linestyle=DASHES[index % len(DASHES)], label=shorten(level.label, most), zorder=1.8)
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=whole_x))
-    plot.grid(axis="y", color="#dddddd", linewidth=0.7)
+    if is_sideways:
+        plot.set(title=wrap(title, 6.0), xlabel=y_label, ylabel=x_label, xlim=y_range, ylim=x_range)
+        plot.set_yticks([x for x, _ in ticks], [_in_two_lines(name) for _, name in ticks])
+        plot.invert_yaxis()
+    else:
+        plot.set(title=wrap(title, 6.0), xlabel=x_label, ylabel=y_label, xlim=x_range, ylim=y_range)
+        if ticks:
+            plot.set_xticks([x for x, _ in ticks], [wrap(name, 6.0 / len(ticks)) for _, name in ticks])
+    plot.grid(axis="x" if is_sideways else "y", color="#dddddd", linewidth=0.7)
     plot.spines[["top", "right"]].set_visible(False)
-    if entries > 1:
+    if len(names) > 1:
         figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9, handlelength=3.4)
     _save(figure, target)
+
+
+def _draw_curve(plot: "Axes", curve: Curve, index: int, label: str, is_sideways: bool, alpha: float) -> None:
+    """One curve; the alpha is of its band."""
+    number = index if curve.colour is None else curve.colour
+    colour = GREY if curve.style == "thread" else COLOURS[number % len(COLOURS)]
+    is_joined = curve.style in ("curve", "bars", "thread")
+    style: dict[str, Any] = {
+        "color": colour,
+        "linestyle": ((0, ()), *DASHES)[curve.dash % (len(DASHES) + 1)] if is_joined else "none",
+        "linewidth": 1.0 if curve.style == "thread" else 1.8,
+        "marker": MARKERS[number % len(MARKERS)] if curve.markers and curve.style != "thread" else "",
+        "markersize": {"dots": 3.5, "marks": 7}.get(curve.style, 5),
+        "alpha": 0.55 if curve.style == "dots" else 1.0,
+        "markerfacecolor": "white" if curve.is_hollow else colour,
+        # A label with an underscore at its beginning stands in no legend.
+        "label": label or "_",
+    }
+    x, y = (curve.y, curve.x) if is_sideways else (curve.x, curve.y)
+    if curve.low is None or curve.high is None:
+        plot.plot(x, y, **style)
+    elif curve.style == "curve":
+        plot.plot(x, y, **style)
+        fill: Any = plot.fill_betweenx if is_sideways else plot.fill_between
+        fill(curve.x, curve.low, curve.high, color=colour, alpha=alpha, linewidth=0)
+    else:
+        bars: Any = np.abs(np.array([curve.low, curve.high]) - np.array(curve.y))
+        plot.errorbar(x, y, **{"xerr" if is_sideways else "yerr": bars}, elinewidth=1.4, capsize=3, **style)
+
+
+def _in_two_lines(name: str) -> str:
+    """A name left of a plot; the end of a very long one is cut off."""
+    return textwrap.fill(name, 26, max_lines=2, placeholder="…")
 
 
 def draw_heatmaps(

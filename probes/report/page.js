@@ -83,30 +83,64 @@
 
   // Charts ------------------------------------------------------------------------------------------------------------
 
-  function lineTraces(line) {
-    const stroke = colour(line.c);
+  const MOST_MARKED = 40; // as in chart.py
+  const FEW = 4; // as in figures.py
+  const isJoined = (line) => ["curve", "bars", "thread"].includes(line.s);
+
+  function look(line) {
+    const isMarked = line.s !== "thread" && line.x.length <= MOST_MARKED;
+    const mark = symbol(line.c);
+    return {
+      stroke: line.s === "thread" ? css("--soft") : colour(line.c),
+      dash: isJoined(line) && !line.a ? DASHES[line.d % DASHES.length] : null,
+      mark: !isMarked ? null : line.o ? `${mark.replace("-open", "")}-open` : mark,
+    };
+  }
+
+  function lineTraces(line, numLines) {
+    const { stroke, mark } = look(line);
     const text = line.x.map((x, at) => {
       const said = line.t ? line.t[at] : `${x.toLocaleString("en")}: ${Number(line.y[at].toPrecision(5))}`;
-      return `<b>${escaped(line.n)}</b><br>${escaped(said)}`;
+      return (line.n ? `<b>${escaped(line.n)}</b><br>` : "") + escaped(said);
     });
-    const hasMarks = line.x.length <= 40;
+    const size = { marks: 10, dots: 5 }[line.s] ?? (line.a ? 11 : 7);
     const trace = {
       type: "scatter", x: line.x, y: line.y, text, hovertemplate: "%{text}<extra></extra>",
-      mode: hasMarks ? "lines+markers" : "lines",
-      line: { color: stroke, width: line.d ? 1.8 : 2.2, dash: DASHES[line.d % DASHES.length] },
-      marker: { color: stroke, size: line.a ? 11 : 7, symbol: symbol(line.c), line: { width: 1, color: stroke } },
+      mode: !isJoined(line) ? "markers" : mark !== null ? "lines+markers" : "lines",
+      line: { color: stroke, width: line.s === "thread" ? 1.2 : line.d ? 1.8 : 2.2, dash: DASHES[line.d % DASHES.length] },
+      marker: {
+        color: stroke, size, symbol: mark ?? "circle", opacity: line.s === "dots" ? 0.6 : 1,
+        line: { width: line.o ? 2 : 1, color: stroke },
+      },
     };
+    if (line.s === "thread") return [{ ...trace, hovertemplate: undefined, hoverinfo: "skip" }];
     if (!line.l) return [trace];
-    if (line.x.length === 1) {
-      const above = [line.h[0] - line.y[0]], below = [line.y[0] - line.l[0]];
+    if (line.s !== "curve" || line.x.length === 1) {
+      const above = line.h.map((high, at) => high - line.y[at]), below = line.l.map((low, at) => line.y[at] - low);
       trace.error_y = { type: "data", symmetric: false, array: above, arrayminus: below, color: stroke, thickness: 1.5 };
       return [trace];
     }
     const band = {
       type: "scatter", x: [...line.x, ...line.x.slice().reverse()], y: [...line.h, ...line.l.slice().reverse()],
-      fill: "toself", fillcolor: faint(stroke, line.d ? 0.07 : 0.16), mode: "lines", line: { width: 0 }, hoverinfo: "skip",
+      fill: "toself", fillcolor: faint(stroke, (line.d ? 0.07 : 0.16) * Math.min(1, FEW / numLines)), mode: "lines",
+      line: { width: 0 }, hoverinfo: "skip",
     };
     return [band, trace];
+  }
+
+  const sideways = ({ x, y, error_y, ...trace }) => ({ ...trace, x: y, y: x, ...(error_y ? { error_x: error_y } : {}) });
+
+  // A name beside a plot, in as many lines as its room asks for; what is longer than three is cut off.
+  function inLines(name, width) {
+    const lines = [""];
+    const pieces = new RegExp(`\\S{1,${width}}`, "gu");
+    for (const word of name.match(pieces) ?? [""]) {
+      const last = lines[lines.length - 1];
+      if (last && last.length + 1 + word.length > width) lines.push(word);
+      else lines[lines.length - 1] = last ? `${last} ${word}` : word;
+    }
+    const shown = lines.length > 3 ? [...lines.slice(0, 2), `${lines[2].slice(0, width - 1)}…`] : lines;
+    return shown.map(escaped).join("<br>");
   }
 
   function chartLegend(chart, entries) {
@@ -124,20 +158,34 @@
     return legend;
   }
 
+  function axesOf(about, ends, width) {
+    const axis = { gridcolor: css("--line"), linecolor: css("--line"), zeroline: false, automargin: true };
+    const [xRange, yRange] = about.ranges.map((range) => (range ? { range } : {}));
+    const xaxis = { ...axis, ...xRange, title: { text: escaped(about.x), standoff: 8 }, showgrid: false, nticks: 8 };
+    const yaxis = { ...axis, ...yRange, title: { text: escaped(about.y), standoff: 8 }, nticks: about.sideways ? 6 : 7 };
+    if (about.whole) Object.assign(xaxis, ends[1] - ends[0] <= 13 ? { dtick: 1 } : { tickformat: "d" });
+    if (about.ticks.length) {
+      const room = about.sideways ? (width < 500 ? 14 : 26) : Math.max(6, Math.floor(width / about.ticks.length / 8));
+      Object.assign(xaxis, { tickvals: about.ticks.map(([x]) => x), ticktext: about.ticks.map(([, name]) => inLines(name, room)) });
+    }
+    if (!about.sideways) return { xaxis, yaxis };
+    return { xaxis: yaxis, yaxis: { ...xaxis, ...(xaxis.range ? { range: [...xaxis.range].reverse() } : { autorange: "reversed" }) } };
+  }
+
   function drawChart(place) {
     const about = data.charts[place.dataset.chart];
     const area = make("div", { className: "area" });
+    if (about.sideways) area.style.height = `${Math.max(300, 110 + 44 * about.ticks.length)}px`;
     const traces = [], entries = [];
     for (const line of about.lines) {
-      const found = lineTraces(line);
-      const drawn = { stroke: colour(line.c), dash: DASHES[line.d % DASHES.length], mark: line.x.length <= 40 ? symbol(line.c) : null };
+      const found = lineTraces(line, about.lines.length);
       const numbers = found.map((_, at) => traces.length + at);
       // A finished model belongs to the line before it.
       if (line.a && entries.length) entries[entries.length - 1].traces.push(...numbers);
-      else entries.push({ label: line.n, drawn, traces: numbers });
+      else if (line.n) entries.push({ label: line.n, drawn: look(line), traces: numbers });
       traces.push(...found);
     }
-    const all = about.lines.flatMap((line) => line.x);
+    const all = about.ranges[0] ?? about.lines.flatMap((line) => line.x);
     const ends = [all.reduce((a, b) => Math.min(a, b), Infinity), all.reduce((a, b) => Math.max(a, b), -Infinity)];
     about.levels.forEach(([label, y], at) => {
       const dash = DASHES[1 + (at % (DASHES.length - 1))];
@@ -148,11 +196,8 @@
       });
     });
     place.replaceChildren(area, ...(entries.length > 1 ? [chartLegend(area, entries)] : []));
-    const axis = { gridcolor: css("--line"), linecolor: css("--line"), zeroline: false, automargin: true };
-    const xaxis = { ...axis, title: { text: escaped(about.x), standoff: 8 }, showgrid: false, nticks: 8 };
-    if (about.whole) Object.assign(xaxis, ends[1] - ends[0] <= 13 ? { dtick: 1 } : { tickformat: "d" });
-    const yaxis = { ...axis, title: { text: escaped(about.y), standoff: 8 }, nticks: 7 };
-    Plotly.newPlot(area, traces, layoutOf({ xaxis, yaxis, dragmode: isCoarse ? false : "zoom" }), FLAT);
+    const layout = layoutOf({ ...axesOf(about, ends, place.clientWidth), dragmode: isCoarse ? false : "zoom" });
+    Plotly.newPlot(area, about.sideways ? traces.map(sideways) : traces, layout, FLAT);
     sizes.observe(area);
   }
 
@@ -384,6 +429,23 @@
     leave() {
       if (this.view === "pca3") [...this.panels.children].forEach((frame) => this.drop(frame));
     }
+  }
+
+  // Commands ----------------------------------------------------------------------------------------------------------
+
+  // Browsers let a page from disk write to the clipboard, or do not: then the command is marked, to be copied by hand.
+  for (const command of document.querySelectorAll("pre.command")) {
+    const button = make("button", { type: "button", className: "copy" }, "Copy");
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(command.textContent);
+        button.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(command);
+        button.textContent = "Marked";
+      }
+    });
+    command.parentElement.after(button);
   }
 
   // Drawing what comes into view ----------------------------------------------------------------------------------------

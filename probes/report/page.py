@@ -13,11 +13,10 @@ from typing import Any
 
 from probes.probe_error import ProbeError
 from probes.report.folder import Folder
+from probes.report.rendering import HOME, render_page
 from probes.report.section import ProbePart, Section, headline_sheets, section_of
 from probes.report.sheet import Sheet
 from probes.results import write_text
-
-HOME = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -63,21 +62,12 @@ def write_page(folders: Sequence[Path], *, out: Path | None = None) -> Path:
 
 def render(sections: Sequence[Section]) -> str:
     """The page's HTML."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(HOME), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    data = _data(sections)
-    return environment.get_template("page.html").render(
+    return render_page(
+        HOME / "page.html",
         title=sections[0].name if len(sections) == 1 else f"{len(sections)} side by side",
+        **_data(sections),
         sections=sections,
         joint=_joint(sections),
-        style=Markup((HOME / "page.css").read_text(encoding="utf-8")),
-        script=Markup((HOME / "page.js").read_text(encoding="utf-8")),
-        plotly=Markup(_plotly()) if data["charts"] or data["maps"] else None,
-        data=Markup(_script_json(data)),
     )
 
 
@@ -118,18 +108,3 @@ def _cautions(parts: Sequence[ProbePart]) -> list[str]:
     if len({json.dumps(part.results.settings, sort_keys=True, default=str) for part in parts}) > 1:
         cautions.append("Their settings differ; see how each was made.")
     return cautions
-
-
-def _script_json(data: Any) -> str:
-    """JSON that no text in it can end the script element with."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for letter in ("<", ">", "&", "\u2028", "\u2029"):
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text
-
-
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    script: str = get_plotlyjs()
-    return script

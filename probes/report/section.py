@@ -1,14 +1,13 @@
 """What the page shows of one folder and of each probe in it, worked out so that the template only places it."""
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from probes.cells import number
 from probes.report.chart import Chart
+from probes.report.facts import facts
 from probes.report.folder import Finding, Folder
 from probes.report.layers import LayerPart, file_name, layer_parts, other_scores
 from probes.report.map_data import map_data
@@ -160,7 +159,7 @@ def _probe_part(finding: Finding, folder: Folder, anchor: str, missing: list[str
         map_data(results),
         [_shown(picture, home) for picture in results.pictures if Path(picture.file).name not in live],
         [table_sheet(table, results.probe) for table in results.tables],
-        _facts(results),
+        facts(results.data) + facts(results.settings),
         files,
     )
 
@@ -193,23 +192,3 @@ def _shown(picture: Any, folder: Path) -> Shown:
     if name and file.parent == folder.resolve() and file.is_file() and (png := file.read_bytes()).startswith(PNG):
         source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
     return Shown(picture.caption, picture.file, picture.kind, picture.group, source)
-
-
-def _facts(results: Results) -> list[list[str]]:
-    """[name, value] of the data and the settings."""
-    return [[name, _fact(value)] for name, value in [*results.data.items(), *results.settings.items()]]
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return number(value)
-    if isinstance(value, list) and all(isinstance(one, str | int | float) for one in value):
-        return ", ".join(map(_fact, value))
-    if isinstance(value, dict) and all(isinstance(one, str | int | float | dict) for one in value.values()):
-        return "; ".join(
-            f"{key}: {_fact(one)}" if not isinstance(one, dict) else f"{key} ({_fact(one)})"
-            for key, one in value.items()
-        )
-    return "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -27,6 +27,8 @@ class Sheet:
     csv: str = ""
     muted: frozenset[int] = frozenset()
     """Numbers of the rows that are baselines."""
+    strong: frozenset[int] = frozenset()
+    """Numbers of the rows that a reader looks for."""
 
 
 def summary_sheet(summary: Summary, caption: str) -> Sheet | None:
