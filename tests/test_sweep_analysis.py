@@ -1,5 +1,7 @@
 """From finished cells to results: equal costs, bands, fronts, sentences; the order of the cells changes nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -126,6 +128,18 @@ def test_at_equal_tokens_curves_are_read_where_the_slowest_ended() -> None:
     assert reading.shares == pytest.approx({("mlm_probability 0.15", 0): 1.0, ("mlm_probability 0.20", 0): 0.8})
     note = results(outcomes).views[1].notes[1]
     assert "0.15 at 100%, 0.20 at 80%" in note and "learning rate falls" in note
+
+
+def test_at_equal_tokens_curves_are_read_before_the_first_learning_rate_fell_where_there_is_such_a_place() -> None:
+    slow, fast = outcome("0.15", 0, 4.0, speed=1.0), outcome("0.20", 0, 4.0, speed=1.25)
+    steady = [replace(slow, steady_share=0.8), replace(fast, steady_share=0.8)]
+    reading = read_at_equal(steady, measure=LOSS, cost="tokens")
+    assert reading is not None and reading.at == pytest.approx(4e6) and reading.is_steady  # 0.8 of the slower one's 5e6
+    assert reading.figures == pytest.approx({("mlm_probability 0.15", 0): 4.1, ("mlm_probability 0.20", 0): 4.18})
+    assert "before its learning rate began to fall" in results(steady).views[1].notes[1]
+    for other in (replace(fast, steady_share=0.0), replace(fast, steady_share=0.1)):  # falls at once; before it is scored
+        reading = read_at_equal([steady[0], other], measure=LOSS, cost="tokens")
+        assert reading is not None and reading.at == 5e6 and not reading.is_steady
 
 
 def test_curves_are_linear_between_evaluations_and_end_with_them() -> None:

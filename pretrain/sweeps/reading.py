@@ -53,22 +53,35 @@ class EqualReading:
     """How much of its whole training each cell had behind it there."""
     too_short: list[Cell]
     """Cells whose first evaluation came later."""
+    is_steady: bool
+    """Whether no cell's learning rate had begun to fall there, so that it does not matter how long a run was to be."""
 
 
 def read_at_equal(outcomes: Sequence[Outcome], *, measure: str, cost: Cost) -> EqualReading | None:
-    """Read all curves at the most of a cost that every cell reached; None where no curve has it."""
+    """Read all curves where all cells have spent the same; None where no curve has the cost.
+
+    That is at the most that every cell spent before its learning rate began to fall, and where some fall all the time at
+    the most that every cell reached.
+    """
     lines = {(one.setting, one.seed): line(one, measure=measure, cost=cost) for one in outcomes}
     known = {cell: own for cell, own in lines.items() if own is not None}
     if not known:
         return None
-    at = min(float(own.x[-1]) for own in known.values())
+    spent = {(one.setting, one.seed): one.costs.get(cost, 0.0) for one in outcomes}
+    totals = {cell: max(spent[cell], float(own.x[-1])) for cell, own in known.items()}
+    steady = {(one.setting, one.seed): one.steady_share for one in outcomes}
+    reached = min(float(own.x[-1]) for own in known.values())
+    at = min(reached, *(totals[cell] * steady[cell] for cell in known))
+    is_steady = all(own.at(at) is not None for own in known.values())
+    if not is_steady:
+        at = reached
     figures = {cell: own.at(at) for cell, own in known.items()}
-    totals = {(one.setting, one.seed): one.costs.get(cost, 0.0) for one in outcomes}
     return EqualReading(
         at,
         {cell: figure for cell, figure in figures.items() if figure is not None},
-        {cell: at / max(totals[cell], float(own.x[-1])) if at > 0 else 1.0 for cell, own in known.items()},
+        {cell: at / totals[cell] if at > 0 else 1.0 for cell in known},
         sorted(cell for cell, figure in figures.items() if figure is None),
+        is_steady,
     )
 
 

@@ -173,6 +173,19 @@ def equal_cost_views(plan: Plan, outcomes: Sequence[Outcome], *, measure: str, m
     return found
 
 
+_WHERE = {
+    True: "the most that every cell spent before its learning rate began to fall",
+    False: "the most that every cell reached",
+}
+_WHAT_FOLLOWS = {
+    True: "So it does not matter that some runs were to be longer than others.",
+    False: "A run that is read before its end has not come down yet where the learning rate falls over the run, and "
+    "would be better there had it been trained for that much alone: this favours the settings that are read near "
+    "their end.",
+}
+"""Of a reading, by whether it is steady."""
+
+
 def _reads_the_same(one: EqualReading, other: EqualReading) -> bool:
     return one.figures.keys() == other.figures.keys() and all(
         isclose(figure, other.figures[cell], rel_tol=1e-9) for cell, figure in one.figures.items()
@@ -186,10 +199,8 @@ def _reading_notes(plan: Plan, reading: EqualReading, cost: Cost) -> list[str]:
     stands = ", ".join(f"{plan.short(setting)} at {np.mean(own):.0%}" for setting, own in shares.items() if own)
     notes = [
         BESIDE,
-        f"Read from the curves at {spent(cost, reading.at)}, the most that every cell reached, linear between "
-        f"evaluations; of its own training each run had behind it: {stands}. A run that is read before its end has "
-        "not come down yet where the learning rate falls over the run, and would be better there had it been trained "
-        "for that much alone: this favours the settings that are read near their end.",
+        f"Read from the curves at {spent(cost, reading.at)}, {_WHERE[reading.is_steady]}, linear between evaluations; "
+        f"of its own training each run had behind it: {stands}. {_WHAT_FOLLOWS[reading.is_steady]}",
     ]
     if cost == "hours":
         notes.append(
