@@ -115,7 +115,7 @@ def test_the_best_is_among_the_candidates_and_a_certain_winner_is_right(
 ) -> None:
     """In 95 % of sweeps, by the functions that the results come from, which cover all differences as often."""
     own, truth_S = planned(len(effects_S), num_seeds), np.array(effects_S)
-    rng, num_draws = np.random.default_rng(len(effects_S)), 250
+    rng, num_draws = np.random.default_rng(len(effects_S)), 800
     held = covered = right = certain = 0
     for _ in range(num_draws):
         compared = comparison(own, LOSS, simulated(own, truth_S, rng, seed_spread=2.0, missing=missing))

@@ -48,7 +48,7 @@ def analyse(
         curve_measure: the one of `Point.figures` that stands for `measure` on the curves; the same name where None.
     """
     assert len({(one.setting, one.seed) for one in outcomes}) == len(outcomes), "two outcomes of one cell"
-    cells = [(one.setting, one.levels) for one in (*outcomes, *missing)]
+    cells = [(one.setting, one.levels) for one in outcomes] + [(row.setting, row.levels) for row in missing]
     planned = plan(cells, axes=axes, reference=reference, seeds=seeds)
     place = {cell: index for index, cell in enumerate(planned.sorted({(one.setting, one.seed) for one in outcomes}))}
     outcomes = sorted(outcomes, key=lambda one: place[one.setting, one.seed])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pretrain.sweeps.design import Design, components, fit
+from pretrain.sweeps.design import Array, Design, components, fit
 from pretrain.sweeps.outcome import COSTS, Cost, Outcome
 from pretrain.sweeps.plan import Cell, Plan
 from pretrain.sweeps.reading import Line, common_grid, line
@@ -35,7 +35,8 @@ def _bands(plan: Plan, outcomes: Sequence[Outcome], measure: str, cost: Cost) ->
         return []
     # As many points as evaluations, so that even ones are met and not cut between.
     shares_P = np.linspace(0, 1, min(MOST_POINTS, max(len(own.x) for own in lines.values())))
-    x, figures = {}, {}
+    x: dict[str, list[float]] = {}
+    figures: dict[Cell, Array] = {}
     for setting in plan.settings:
         own_lines = {seed: own for (other, seed), own in lines.items() if other == setting}
         grid = common_grid(own_lines, shares_P) if own_lines else None

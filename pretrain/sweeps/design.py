@@ -116,18 +116,16 @@ class Fit:
         if design.num_seeds == 1:
             return np.full((len(averages_KS), len(self.variance_G)), np.nan)
         of_seeds = 1 / (matrices.seed_factor * design.num_seeds)
-        # Each seed weighs 1 / B in each mean, so var = spread_seeds^2 / B + spread_error^2 * squares; the mean square
-        # of the
-        # seeds expects seed_factor spread_seeds^2 + spread_error^2.
+        # Each seed weighs 1 / B in each mean, so its variance is spread_seeds^2 / B + spread_error^2 * squares; the
+        # mean square of the seeds expects seed_factor * spread_seeds^2 + spread_error^2.
         of_error_K = np.where(squares_K - of_seeds > _ROUNDING, squares_K - of_seeds, 0.0)
         seeds_G = of_seeds * self.seed_square_G
         error_KG = np.where(of_error_K[:, None] == 0, 0.0, of_error_K[:, None] * self.variance_G)
         variance_KG = seeds_G + error_KG
         seeds_t, error_t = stats.t.isf((1 - CONFIDENCE) / 2, [design.num_seeds - 1, max(design.df, 1)])
         weighted_KG = seeds_t * seeds_G + error_t * error_KG
-        return np.sqrt(variance_KG) * np.divide(
-            weighted_KG, variance_KG, out=np.zeros_like(weighted_KG), where=variance_KG != 0
-        )
+        t_KG = np.divide(weighted_KG, variance_KG, out=np.zeros_like(weighted_KG), where=variance_KG != 0)
+        return np.asarray(t_KG * np.sqrt(variance_KG))
 
 
 def fit(design: Design, figures_NG: Array) -> Fit:
