@@ -12,15 +12,15 @@ from pathlib import Path
 from pretrain.checkpoints.lock import RunLock
 from pretrain.commands import guarded
 from pretrain.distributed.signals import Interrupted, Signals
-from pretrain.sweeps.calibration import pace_of
 from pretrain.recipe_problems import recipe_error
 from pretrain.recipe_text import override
+from pretrain.sweeps.calibration import pace_of
 from pretrain.sweeps.cells import chosen
 from pretrain.sweeps.executors import Executor, Ray, Slurm, Workers
 from pretrain.sweeps.findings import write_findings
 from pretrain.sweeps.folder import SweepFolder
 from pretrain.sweeps.forecast import forecasts, lines
-from pretrain.sweeps.planning import Plan, plan
+from pretrain.sweeps.planning import SweepPlan, plan
 from pretrain.sweeps.running import Job, is_done, launcher
 from pretrain.sweeps.settings import read_sweep
 from probes.results import write_text
@@ -81,7 +81,7 @@ def _sweep(options: argparse.Namespace, words: Sequence[str], signals: Signals) 
     return failed
 
 
-def _run(planned: Plan, only: Sequence[str], executor: Executor, signals: Signals) -> list[str]:
+def _run(planned: SweepPlan, only: Sequence[str], executor: Executor, signals: Signals) -> list[str]:
     """Run the cells that are not done; gives the names of those that failed."""
     folder = planned.folder
     jobs = [Job.of(cell, planned.sweep, folder) for cell in chosen(planned.cells, only)]

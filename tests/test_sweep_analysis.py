@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pretrain.sweeps.analysis import analyse, rows
-from pretrain.sweeps.curves import bands
+from pretrain.sweeps.analysis.analyse import analyse, rows
+from pretrain.sweeps.analysis.curves import bands
+from pretrain.sweeps.analysis.plan import Plan, plan
+from pretrain.sweeps.analysis.reading import line, read_at_equal
+from pretrain.sweeps.analysis.tradeoffs import pareto_front
+from pretrain.sweeps.analysis.wording import decimals, spent, together
 from pretrain.sweeps.outcome import Outcome, Point
-from pretrain.sweeps.plan import Plan, plan
-from pretrain.sweeps.reading import line, read_at_equal
 from pretrain.sweeps.results import CellRow, Results, View
-from pretrain.sweeps.tradeoffs import pareto_front
-from pretrain.sweeps.wording import decimals, spent, together
 
 LOSS, AXIS = "eval/mlm_nats", "masking.mlm_probability"
 EFFECTS = {"0.10": 0.06, "0.15": 0.0, "0.20": -0.05, "0.40": 0.2}
@@ -137,7 +137,10 @@ def test_at_equal_tokens_curves_are_read_before_the_first_learning_rate_fell_whe
     assert reading is not None and reading.at == pytest.approx(4e6) and reading.is_steady  # 0.8 of the slower one's 5e6
     assert reading.figures == pytest.approx({("mlm_probability 0.15", 0): 4.1, ("mlm_probability 0.20", 0): 4.18})
     assert "before its learning rate began to fall" in results(steady).views[1].notes[1]
-    for other in (replace(fast, steady_share=0.0), replace(fast, steady_share=0.1)):  # falls at once; before it is scored
+    for other in (
+        replace(fast, steady_share=0.0),
+        replace(fast, steady_share=0.1),
+    ):  # falls at once; before it is scored
         reading = read_at_equal([steady[0], other], measure=LOSS, cost="tokens")
         assert reading is not None and reading.at == 5e6 and not reading.is_steady
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from pretrain.sweeps import largest
-from pretrain.sweeps.comparing import Comparison, best, comparison, detectable, differences, estimates
-from pretrain.sweeps.design import Design, components, fit
-from pretrain.sweeps.effects import effects, interaction
-from pretrain.sweeps.oddities import widest_setting, wild_cells
-from pretrain.sweeps.plan import Cell, Plan, plan
+from pretrain.sweeps.analysis import largest
+from pretrain.sweeps.analysis.comparing import Comparison, best, comparison, detectable, differences, estimates
+from pretrain.sweeps.analysis.design import Design, components, fit
+from pretrain.sweeps.analysis.effects import effects, interaction
+from pretrain.sweeps.analysis.oddities import widest_setting, wild_cells
+from pretrain.sweeps.analysis.plan import Cell, Plan, plan
 
 LOSS = "eval/mlm_nats"
 

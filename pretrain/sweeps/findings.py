@@ -5,10 +5,10 @@ import platform
 import shlex
 from collections.abc import Sequence
 
-from pretrain.sweeps.analysis import analyse, rows
+from pretrain.sweeps.analysis.analyse import analyse, rows
 from pretrain.sweeps.collecting import failure_of, outcome_of
 from pretrain.sweeps.outcome import is_lower_better
-from pretrain.sweeps.planning import Plan
+from pretrain.sweeps.planning import SweepPlan
 from pretrain.sweeps.report import write_report
 from pretrain.sweeps.results import CellRow, Results
 from pretrain.sweeps.running import Job, is_done, launcher
@@ -16,7 +16,7 @@ from probes.command import versions
 from probes.results import write_csv, write_text
 
 
-def write_findings(planned: Plan, command: Sequence[str]) -> Results:
+def write_findings(planned: SweepPlan, command: Sequence[str]) -> Results:
     """Write results.csv, results.json, the pictures and report.html.
 
     The same finished cells give the same files bit for bit, but for what a clock measured: hours, tokens a second and
@@ -39,7 +39,7 @@ def write_findings(planned: Plan, command: Sequence[str]) -> Results:
     return results
 
 
-def _found(planned: Plan) -> Results:
+def _found(planned: SweepPlan) -> Results:
     sweep, folder = planned.sweep, planned.folder
     done, missing = [], []
     for cell in planned.cells:
@@ -72,7 +72,7 @@ def _found(planned: Plan) -> Results:
     )
 
 
-def _run_best(planned: Plan, results: Results) -> str:
+def _run_best(planned: SweepPlan, results: Results) -> str:
     """The command that trains the setting with the best mean, as its cell was; empty where none is done."""
     if not results.views:
         return ""

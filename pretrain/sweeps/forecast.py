@@ -9,7 +9,7 @@ from pretrain.recipe import Recipe
 from pretrain.sweeps.budgets import UNITS, flops_per_step, steps_of, targets_per_step, tokens_per_step
 from pretrain.sweeps.calibration import Pace, num_held_out_rows, pace_of
 from pretrain.sweeps.executors import core_shares
-from pretrain.sweeps.planning import Plan, examples_of
+from pretrain.sweeps.planning import SweepPlan, examples_of
 from pretrain.sweeps.running import launcher
 
 
@@ -27,7 +27,7 @@ class Forecast:
     """In all: starting, training, evaluations on the way and scoring the finished model. Probes are not in it."""
 
 
-def forecasts(plan: Plan, num_workers: int) -> list[Forecast]:
+def forecasts(plan: SweepPlan, num_workers: int) -> list[Forecast]:
     """Time each setting for a few steps, as many at once as will run at once, and work out what a run will cost."""
     recipes, shares = plan.recipes, core_shares(num_workers)
     with ThreadPoolExecutor(num_workers) as pool:
@@ -41,7 +41,7 @@ def forecasts(plan: Plan, num_workers: int) -> list[Forecast]:
         ]
 
 
-def lines(plan: Plan, found: Sequence[Forecast], num_workers: int) -> list[str]:
+def lines(plan: SweepPlan, found: Sequence[Forecast], num_workers: int) -> list[str]:
     """For people: the cells, what each costs, and the whole time."""
     num_seeds, longest = len(plan.sweep.seeds), max(len(one.label) for one in found)
     head = f"{'setting':{longest}}  {'steps':>9}  {'tokens':>8}  {'targets':>8}  {'FLOPs':>8}  {'minutes':>8}"

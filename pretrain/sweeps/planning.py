@@ -14,7 +14,7 @@ from pretrain.sweeps.settings import Sweep
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A sweep's cells, and what they have in common."""
 
     sweep: Sweep
@@ -36,7 +36,7 @@ class Plan:
         return _one_each(self.cells)
 
 
-def plan(sweep: Sweep, folder: SweepFolder, seconds_per_step: Callable[[Recipe], float]) -> Plan:
+def plan(sweep: Sweep, folder: SweepFolder, seconds_per_step: Callable[[Recipe], float]) -> SweepPlan:
     """Work out a sweep, and prepare the token stores that its cells share.
 
     Args:
@@ -55,16 +55,14 @@ def plan(sweep: Sweep, folder: SweepFolder, seconds_per_step: Callable[[Recipe],
     amount = sweep.amount or folder.amount()
     if amount is None:
         recipe = first[reference.label]
-        amount = amount_of(
-            sweep.match, recipe, examples_of(recipe), seconds_per_step=lambda: seconds_per_step(recipe)
-        )
+        amount = amount_of(sweep.match, recipe, examples_of(recipe), seconds_per_step=lambda: seconds_per_step(recipe))
     budgets = {
         label: overrides_for(sweep.match, amount, recipe, partial(examples_of, recipe))
         for label, recipe in first.items()
     }
     cells = cells_of(sweep, settings, folder.path, lambda setting: budgets[setting.label])
     folder.check_runs(cells)
-    return Plan(sweep, folder, base, settings, reference, amount, cells)
+    return SweepPlan(sweep, folder, base, settings, reference, amount, cells)
 
 
 def examples_of(recipe: Recipe) -> Examples:

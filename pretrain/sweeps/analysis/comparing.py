@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special, stats
 
-from pretrain.sweeps import largest
-from pretrain.sweeps.design import CONFIDENCE, Array, Design, Fit, components, fit
+from pretrain.sweeps.analysis import largest
+from pretrain.sweeps.analysis.design import CONFIDENCE, Array, Design, Fit, components, fit
+from pretrain.sweeps.analysis.plan import Cell, Plan
 from pretrain.sweeps.outcome import is_lower_better
-from pretrain.sweeps.plan import Cell, Plan
 from pretrain.sweeps.results import Best, Difference, Estimate
 
 BETTER, WORSE, NOT_TOLD_APART, NOTHING = "better", "worse", "not told apart", "nothing can be concluded"

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from pretrain.sweeps.comparing import BETTER, NOT_TOLD_APART, WORSE
-from pretrain.sweeps.outcome import Cost, Outcome, is_lower_better
-from pretrain.sweeps.plan import Plan
-from pretrain.sweeps.results import CellRow, Difference, View
-from pretrain.sweeps.tradeoffs import mean_costs
-from pretrain.sweeps.wording import (
+from pretrain.sweeps.analysis.comparing import BETTER, NOT_TOLD_APART, WORSE
+from pretrain.sweeps.analysis.plan import Plan
+from pretrain.sweeps.analysis.tradeoffs import mean_costs
+from pretrain.sweeps.analysis.wording import (
     MATCH_COSTS,
     NOT_DONE,
     counted,
@@ -20,6 +18,8 @@ from pretrain.sweeps.wording import (
     together,
     unit,
 )
+from pretrain.sweeps.outcome import Cost, Outcome, is_lower_better
+from pretrain.sweeps.results import CellRow, Difference, View
 
 _NORMAL_QUANTILE = 1.959964
 _COSTS_SAID: tuple[Cost, ...] = ("hours", "tokens", "flops")

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pretrain.sweeps.comparing import Comparison
-from pretrain.sweeps.design import Array, Design
+from pretrain.sweeps.analysis.comparing import Comparison
+from pretrain.sweeps.analysis.design import Array, Design
 
 ALARM = 0.01
 """A sweep in which nothing is odd raises each alarm this often."""

@@ -8,9 +8,9 @@ from math import isfinite
 
 import numpy as np
 
-from pretrain.sweeps.design import Array
+from pretrain.sweeps.analysis.design import Array
+from pretrain.sweeps.analysis.plan import Cell
 from pretrain.sweeps.outcome import Cost, Outcome
-from pretrain.sweeps.plan import Cell
 
 _ROUNDING = 1e-9
 
@@ -60,8 +60,8 @@ class EqualReading:
 def read_at_equal(outcomes: Sequence[Outcome], *, measure: str, cost: Cost) -> EqualReading | None:
     """Read all curves where all cells have spent the same; None where no curve has the cost.
 
-    That is at the most that every cell spent before its learning rate began to fall, and where some fall all the time at
-    the most that every cell reached.
+    That is at the most that every cell spent before its learning rate began to fall, and where some fall all the
+    time at the most that every cell reached.
     """
     lines = {(one.setting, one.seed): line(one, measure=measure, cost=cost) for one in outcomes}
     known = {cell: own for cell, own in lines.items() if own is not None}

@@ -6,15 +6,15 @@ from math import isclose, isfinite, sqrt
 
 import numpy as np
 
-from pretrain.sweeps.comparing import best, comparison, detectable, differences, estimates
-from pretrain.sweeps.design import components
-from pretrain.sweeps.effects import effects, interaction
-from pretrain.sweeps.oddities import oddities
+from pretrain.sweeps.analysis.comparing import best, comparison, detectable, differences, estimates
+from pretrain.sweeps.analysis.design import components
+from pretrain.sweeps.analysis.effects import effects, interaction
+from pretrain.sweeps.analysis.oddities import oddities
+from pretrain.sweeps.analysis.plan import Cell, Plan
+from pretrain.sweeps.analysis.reading import EqualReading, read_at_equal
+from pretrain.sweeps.analysis.wording import COST_NAMES, MATCH_COSTS, spent, together, unit
 from pretrain.sweeps.outcome import Cost, Outcome
-from pretrain.sweeps.plan import Cell, Plan
-from pretrain.sweeps.reading import EqualReading, read_at_equal
 from pretrain.sweeps.results import Difference, Estimate, View
-from pretrain.sweeps.wording import COST_NAMES, MATCH_COSTS, spent, together, unit
 
 EQUAL_COSTS: tuple[Cost, ...] = ("tokens", "hours", "flops", "targets", "steps")
 _EQUAL_ENOUGH = 0.995

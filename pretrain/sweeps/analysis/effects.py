@@ -9,8 +9,8 @@ hypotheses of "type III").
 import numpy as np
 from scipy import stats
 
-from pretrain.sweeps.comparing import Comparison, averages
-from pretrain.sweeps.design import Array
+from pretrain.sweeps.analysis.comparing import Comparison, averages
+from pretrain.sweeps.analysis.design import Array
 from pretrain.sweeps.results import Effect, Interaction
 
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from math import isfinite
 
-from pretrain.sweeps.answer import answer
-from pretrain.sweeps.curves import bands
+from pretrain.sweeps.analysis.answer import answer
+from pretrain.sweeps.analysis.curves import bands
+from pretrain.sweeps.analysis.plan import Plan, plan
+from pretrain.sweeps.analysis.tradeoffs import mean_costs, tradeoffs
+from pretrain.sweeps.analysis.views import detection, equal_cost_views, method_notes, other_views, view
+from pretrain.sweeps.analysis.wording import COST_NAMES, MATCH_COSTS, NOT_DONE, counted, spent, together
 from pretrain.sweeps.outcome import COSTS, Outcome
-from pretrain.sweeps.plan import Plan, plan
 from pretrain.sweeps.results import CellRow, Results, View
-from pretrain.sweeps.tradeoffs import mean_costs, tradeoffs
-from pretrain.sweeps.views import detection, equal_cost_views, method_notes, other_views, view
-from pretrain.sweeps.wording import COST_NAMES, MATCH_COSTS, NOT_DONE, counted, spent, together
 
 _ABOUT_EQUAL = 0.02
 """Costs that differ by less are called equal: a run ends at a whole step, and clocks are not exact."""

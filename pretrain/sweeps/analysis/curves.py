@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pretrain.sweeps.design import Array, Design, components, fit
+from pretrain.sweeps.analysis.design import Array, Design, components, fit
+from pretrain.sweeps.analysis.plan import Cell, Plan
+from pretrain.sweeps.analysis.reading import Line, common_grid, line
 from pretrain.sweeps.outcome import COSTS, Cost, Outcome
-from pretrain.sweeps.plan import Cell, Plan
-from pretrain.sweeps.reading import Line, common_grid, line
 from pretrain.sweeps.results import Band
 
 MOST_POINTS = 60
