@@ -116,7 +116,7 @@ def draw_curves(
     """
     from matplotlib.ticker import MaxNLocator
 
-    names = [name for one in (*curves, *levels) if (name := one.label)]
+    names = [name for name in (*(curve.label for curve in curves), *(level.label for level in levels)) if name]
     # Half the width holds 44 characters; the end of a longer one, often its figure, would be cut off.
     columns, most = (2, 44) if all(len(name) <= 44 for name in names) else (1, 96)
     height = max(3.6, 1.3 + 0.42 * len(ticks)) if is_sideways else 3.6

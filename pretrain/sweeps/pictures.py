@@ -44,7 +44,7 @@ class Pictures:
 
     settings: Chart | None = None
     differences: Chart | None = None
-    equal: dict[tuple[str, float], Chart] = field(default_factory=dict)
+    equal: dict[tuple[Cost, float], Chart] = field(default_factory=dict)
     """(cost, how much of it) -> the settings compared there."""
     interaction: Chart | None = None
     curves: list[Chart] = field(default_factory=list)
@@ -62,7 +62,7 @@ def pictures_of(results: Results) -> Pictures:
     if not results.views or not results.views[0].settings:
         return Pictures()
     first, arrangement = results.views[0], Arrangement.of(results)
-    equal = {}
+    equal: dict[tuple[Cost, float], Chart] = {}
     for view in results.views:
         if view.equal is not None and view.at is not None and view.settings and (view.equal, view.at) not in equal:
             same = sum(cost == view.equal for cost, _ in equal)

@@ -69,10 +69,11 @@
     return svg.content.firstChild;
   }
 
+  // The buttons stand above a plot, not on it.
   function layoutOf(more) {
     const [ink, line, card] = [css("--ink"), css("--line"), css("--card")];
     return {
-      margin: { l: 60, r: 16, t: 16, b: 46 }, autosize: true, showlegend: false, hovermode: "closest",
+      margin: { l: 60, r: 16, t: 32, b: 46 }, autosize: true, showlegend: false, hovermode: "closest",
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink, size: 12, family: "system-ui, sans-serif" },
       hoverlabel: { align: "left", bgcolor: card, bordercolor: line, font: { color: ink, size: 12 }, namelength: -1 },
