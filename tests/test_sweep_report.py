@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from pretrain.recipe_problems import RecipeError
-from pretrain.sweeps.arrangement import Arrangement, Scale
-from pretrain.sweeps.pictures import Pictures, pictures_of
 from pretrain.sweeps.report import write_report
+from pretrain.sweeps.report.arrangement import Arrangement, Scale
 from pretrain.sweeps.report.page import TEMPLATE, render
+from pretrain.sweeps.report.pictures import Pictures, pictures_of
 from pretrain.sweeps.report.tables import cells_sheet, comparison_sheet
+from pretrain.sweeps.report.units import amount, axis_of, difference_text, estimate_text, figure, p_text, title_of
 from pretrain.sweeps.results import Results
-from pretrain.sweeps.units import amount, axis_of, difference_text, estimate_text, figure, p_text, title_of
 from tests import sweep_results as made
 from tests.probe_results import PIXEL
 from tests.sweep_results import EVIL

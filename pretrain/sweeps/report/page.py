@@ -7,7 +7,7 @@ nothing and opens from disk, and all texts are escaped. The same results make th
 from pathlib import Path
 
 from pretrain.recipe_problems import RecipeError
-from pretrain.sweeps.pictures import Pictures, draw_pictures, pictures_of
+from pretrain.sweeps.report.pictures import Pictures, draw_pictures, pictures_of
 from pretrain.sweeps.report.tables import (
     all_measures,
     cells_sheet,
@@ -19,8 +19,8 @@ from pretrain.sweeps.report.tables import (
     failures,
     set_up,
 )
+from pretrain.sweeps.report.units import difference_unit, p_said, scale_of
 from pretrain.sweeps.results import Results, View
-from pretrain.sweeps.units import difference_unit, p_said, scale_of
 from probes.report.facts import facts
 from probes.report.rendering import render_page
 from probes.results import write_text

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from pretrain.sweeps.arrangement import Arrangement
 from pretrain.sweeps.outcome import COSTS, Cost
-from pretrain.sweeps.pictures import Pictures
-from pretrain.sweeps.results import CellRow, Difference, Results, View
-from pretrain.sweeps.units import (
+from pretrain.sweeps.report.arrangement import Arrangement
+from pretrain.sweeps.report.pictures import Pictures
+from pretrain.sweeps.report.units import (
     MATCHED,
     amount,
     better_side,
@@ -21,6 +20,7 @@ from pretrain.sweeps.units import (
     p_text,
     title_of,
 )
+from pretrain.sweeps.results import CellRow, Difference, Results, View
 from probes.report.chart import Chart
 from probes.report.sheet import SHOWN_ROWS, Sheet
 

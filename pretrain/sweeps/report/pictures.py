@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from pretrain.sweeps.arrangement import COLOURS, Arrangement, Scale
 from pretrain.sweeps.outcome import COST_LABELS, COSTS, Cost, is_lower_better
-from pretrain.sweeps.results import Band, Estimate, Interaction, Results, Tradeoff, View
-from pretrain.sweeps.units import (
+from pretrain.sweeps.report.arrangement import COLOURS, Arrangement, Scale
+from pretrain.sweeps.report.units import (
     amount,
     axis_of,
     better_side,
@@ -23,6 +22,7 @@ from pretrain.sweeps.units import (
     unit_of,
     with_unit,
 )
+from pretrain.sweeps.results import Band, Estimate, Interaction, Results, Tradeoff, View
 from probes.report.chart import Chart, Line
 from probes.report.layers import file_name
 
