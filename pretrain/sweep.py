@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _sweep(options: argparse.Namespace, words: Sequence[str], signals: Signals) -> list[str]:
     """Do what is asked for; gives the names of the cells that failed."""
+    logging.getLogger("objectives").setLevel(logging.WARNING)  # each run tells of its own rows
     sweep = read_sweep(options.sweep, options.overrides)
     folder = SweepFolder(options.out or Path("sweeps") / sweep.name)
     planned = plan(sweep, folder, lambda recipe: pace_of(recipe, launcher(sweep)).seconds_per_step)

@@ -136,7 +136,12 @@ def test_at_equal_tokens_curves_are_read_before_the_first_learning_rate_fell_whe
     reading = read_at_equal(steady, measure=LOSS, cost="tokens")
     assert reading is not None and reading.at == pytest.approx(4e6) and reading.is_steady  # 0.8 of the slower one's 5e6
     assert reading.figures == pytest.approx({("mlm_probability 0.15", 0): 4.1, ("mlm_probability 0.20", 0): 4.18})
-    assert "before its learning rate began to fall" in results(steady).views[1].notes[1]
+    found = results(steady)
+    assert found.views[1].is_steady and "before its learning rate began to fall" in found.views[1].notes[1]
+    assert any("an equal 4 million tokens, " in says for says in found.answer)
+    assert any(
+        "5 million tokens, which favours the runs that end there, " in says for says in results([slow, fast]).answer
+    )
     for other in (
         replace(fast, steady_share=0.0),
         replace(fast, steady_share=0.1),

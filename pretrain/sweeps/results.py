@@ -75,6 +75,8 @@ class View(BaseModel, frozen=True, extra="forbid"):
     """What is equal, read from the curves; null: the finished models, at what `match` holds equal."""
     at: float | None = None
     """How much of it was spent."""
+    is_steady: bool = True
+    """Whether it was spent before any learning rate began to fall, so that it does not matter how long each run was."""
     settings: dict[str, Estimate]
     differences: list[Difference]
     best: Best | None = None

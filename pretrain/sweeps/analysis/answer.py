@@ -224,9 +224,11 @@ def _price(told: Told, outcomes: Sequence[Outcome]) -> list[str]:
 def _at_equal_cost(told: Told) -> str:
     view = told.view
     assert view.equal is not None and view.at is not None
+    caution = "," if view.is_steady else ", which favours the runs that end there,"
+    winner = told.plan.short(told.winner)
     says = (
-        f"Read from the curves at an equal {spent(view.equal, view.at)}, {told.plan.short(told.winner)} has the "
-        f"{told.superlative}: {told.mean(told.winner)}"
+        f"Read from the curves at an equal {spent(view.equal, view.at)}{caution} {winner} has "
+        f"the {told.superlative}: {told.mean(told.winner)}"
     )
     if told.difference is not None:
         verdict = ", not told apart from it" if told.difference.verdict == NOT_TOLD_APART else ""

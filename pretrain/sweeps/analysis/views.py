@@ -168,7 +168,7 @@ def equal_cost_views(plan: Plan, outcomes: Sequence[Outcome], *, measure: str, m
             continue
         own = view(plan, measure, reading.figures, equal=cost, at=reading.at, notes=_reading_notes(plan, reading, cost))
         if own is not None:
-            found.append(own)
+            found.append(own.model_copy(update={"is_steady": reading.is_steady}))
             readings.append(reading)
     return found
 
