@@ -6,7 +6,7 @@ of the last layer computed at the targets only: at 15 % of the positions that co
 A target that was drawn k times (`label_weights` in the batch, ELECTRA's draws with replacement) counts k times.
 """
 
-# B rows, L tokens per row, M targets in the batch, D hidden size, V vocabulary
+# B rows, L tokens per row, M targets in the batch, C classes of words, D hidden size, V vocabulary
 
 from typing import ClassVar, Literal
 
@@ -52,7 +52,7 @@ class Mlm(Objective):
         logits, targets = self.encoder.token_logits(vectors), batch["labels"][is_target]
         weights = label_weights(batch, is_target)
         if not self._weighs_by_rate(batch):
-            return {"mlm": cross_entropy(logits, targets, weights)}
+            return {"mlm": cross_entropy(logits, targets, weights, label_classes(batch, is_target))}
         by_rate = (1.0 / batch["mlm_probability"])[is_target.nonzero()[:, 0]]
         loss = cross_entropy(logits, targets, by_rate if weights is None else by_rate * weights)
         return {"mlm": loss._replace(count=batch["attention_mask"].sum())}
@@ -76,20 +76,37 @@ def label_weights(batch: Batch, is_target: Tensor) -> Tensor | None:
     return batch["label_weights"][is_target] if "label_weights" in batch else None
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Loss:
+def label_classes(batch: Batch, is_target: Tensor) -> Tensor | None:
+    """(M, C) bool, of which classes each target is; None where nobody asks."""
+    return batch["label_classes"][is_target] if "label_classes" in batch else None
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, classes: Tensor | None = None
+) -> Loss:
     """Loss of logits (M, V) against targets (M,), summed in float32; all zero where M is 0.
 
     Args:
         weights: (M,) float32 by which each target's loss is multiplied; they add up to the count. None: all 1.
+        classes: (M, C) bool, of which classes each target is, for the sums of each class; None: none are made.
     """
     exact = logits.float()  # for the largest as well, which is found several times faster than in bfloat16
     right = exact.detach().argmax(dim=-1) == targets
     if weights is None:
         total = functional.cross_entropy(exact, targets, reduction="sum")
-        return Loss(total=total, count=targets.new_tensor(targets.numel()), correct=right.sum())
-    losses = functional.cross_entropy(exact, targets, reduction="none")
-    return Loss(
-        total=(losses * weights).sum(),
-        count=weights.sum(dtype=torch.float64).long(),
-        correct=(right * weights).sum(),
-    )
+        loss = Loss(total=total, count=targets.new_tensor(targets.numel()), correct=right.sum())
+    else:
+        losses = functional.cross_entropy(exact, targets, reduction="none")
+        loss = Loss(
+            total=(losses * weights).sum(),
+            count=weights.sum(dtype=torch.float64).long(),
+            correct=(right * weights).sum(),
+        )
+    if classes is None:
+        return loss
+    # Once more and for each target, so that the sums over all are the same with classes and without.
+    losses_M = functional.cross_entropy(exact.detach(), targets, reduction="none")
+    counted_M3 = torch.stack([losses_M, torch.ones_like(losses_M), right], dim=-1).double()
+    if weights is not None:
+        counted_M3 = counted_M3 * weights[:, None]
+    return loss._replace(by_class=(classes[..., None] * counted_M3[:, None]).sum(dim=0))

@@ -8,7 +8,7 @@ import torch
 
 from encoders.encoder import Encoder
 from objectives.masking import NOT_A_TARGET
-from objectives.mlm import cross_entropy, label_weights, num_targets
+from objectives.mlm import cross_entropy, label_classes, label_weights, num_targets
 from objectives.objective import Batch, Loss, Objective
 
 
@@ -32,7 +32,8 @@ class MlmPairs(Objective):
         wanted = is_target | is_first
         vectors = self.encoder.vectors_at(batch, wanted)
         token_logits = self.encoder.token_logits(vectors[is_target[wanted]])
-        losses = {"mlm": cross_entropy(token_logits, batch["labels"][is_target], label_weights(batch, is_target))}
+        weights, classes = label_weights(batch, is_target), label_classes(batch, is_target)
+        losses = {"mlm": cross_entropy(token_logits, batch["labels"][is_target], weights, classes)}
         if self._label in batch:
             sentence_logits = self.encoder.sentence_logits(vectors[is_first[wanted]])
             losses[self._term] = cross_entropy(sentence_logits, batch[self._label])

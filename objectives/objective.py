@@ -4,8 +4,8 @@ An objective is asked for sums and counts, never for means: the loop adds the co
 first and divides once, so that the gradient does not depend on how a batch was cut up. A Batch is a dict of tensors
 with transformers' own keys: input_ids, attention_mask, token_type_ids, position_ids (rows of several pieces), labels
 (-100 where not a target), next_sentence_label, sentence_order_label; some masking policies add label_weights and
-mlm_probability (objectives.masking.Masked), and objectives that draw tokens replacement_noise, which transformers does
-not know.
+mlm_probability (objectives.masking.Masked), objectives that draw tokens replacement_noise, and evaluations by class of
+word label_classes, (B, L, C) bool; transformers knows none of them.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,9 @@ class Loss(NamedTuple):
     """Number of targets predicted right, int64 scalar; where targets are weighted, their weights, float32."""
     histogram: Tensor | None = None
     """(N,) int64 counts of whatever else the term wants to know, which add up as well; None: nothing."""
+    by_class: Tensor | None = None
+    """(C, 3) float64: total, count and correct of the masked tokens of each class alone, where the batch has
+    label_classes; None: it has none."""
 
     def detach(self) -> "Loss":
         """The same without what the gradient was computed from."""

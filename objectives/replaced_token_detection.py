@@ -31,7 +31,7 @@ from encoders.sharing import Sharing, share_embeddings, share_fresh
 from objectives import detections
 from objectives.detections import GUESSED, HISTOGRAM_SIZE, ORIGINAL, REPLACED
 from objectives.masking import NOT_A_TARGET
-from objectives.mlm import cross_entropy, label_weights, num_targets
+from objectives.mlm import cross_entropy, label_classes, label_weights, num_targets
 from objectives.objective import Batch, Loss, Objective, ObjectiveSettings
 from objectives.sampling import sample_tokens
 from objectives.vital_signs import complaints
@@ -130,8 +130,9 @@ class ReplacedTokenDetection(Objective):
         is_target = batch["labels"] != NOT_A_TARGET
         logits = self.generator.token_logits(self.generator.vectors_at(batch, is_target))
         corrupted = self.corrupt(batch, logits)
+        weights, classes = label_weights(batch, is_target), label_classes(batch, is_target)
         return {
-            "generator": cross_entropy(logits, batch["labels"][is_target], label_weights(batch, is_target)),
+            "generator": cross_entropy(logits, batch["labels"][is_target], weights, classes),
             "discriminator": self.detect(batch, corrupted),
         }
 

@@ -167,7 +167,7 @@ def trimmed(batch: Batch) -> Batch:
     """The batch without the columns that are padding in every row (up to a multiple of 8)."""
     longest = int(batch["attention_mask"].sum(dim=1).max())
     width = min(batch["input_ids"].shape[1], -(-longest // _COLUMN_STEP) * _COLUMN_STEP)
-    return {name: value[:, :width] if value.ndim == 2 else value for name, value in batch.items()}
+    return {name: value[:, :width] if value.ndim >= 2 else value for name, value in batch.items()}
 
 
 def num_tokens(batch: Batch) -> int:
