@@ -13,6 +13,7 @@ from probes.report import Metrics
 from probes.results import read_results
 
 _FIGURES = "eval/"
+_COUNTS = "/targets"  # of a class of words: the same in all cells, as the frozen masks are
 _KEYS: dict[Cost, str] = {"tokens": "tokens", "targets": "targets", "hours": "elapsed_seconds"}
 
 
@@ -60,7 +61,7 @@ def _costs(metrics: Metrics, steps: list[int], flops_per_step: float) -> dict[in
 def _compared(cell: Cell, folder: SweepFolder) -> dict[str, float]:
     """The comparing evaluation, and the headlines of the probes that looked at the finished model."""
     record = json.loads(folder.compared(cell.name).read_text(encoding="utf-8"))
-    figures = _figures(record["figures"])
+    figures = {key: figure for key, figure in _figures(record["figures"]).items() if not key.endswith(_COUNTS)}
     for probe in cell.recipe.probes:
         results = read_results(folder.run(cell.name) / "probes" / f"{probe.name}.json")
         for score in results.headlines:

@@ -67,7 +67,9 @@ def launcher(sweep: Sweep) -> tuple[str, ...]:
 
 def _evaluation(sweep: Sweep) -> tuple[str, ...]:
     rates = ("--rates", *map(str, sweep.rates)) if sweep.rates else ()
-    return (*rates, *(("--word-classes",) if sweep.word_classes else ()))
+    classes = ("--word-classes",) if sweep.word_classes else ()
+    words = ("--function-words", sweep.function_words) if sweep.word_classes and sweep.function_words else ()
+    return (*rates, *classes, *words)
 
 
 def is_done(job: Job) -> bool:

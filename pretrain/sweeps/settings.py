@@ -50,6 +50,8 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
     """Masking rates at which finished models are scored beside 0.15; own: as each was trained."""
     word_classes: bool = True
     """Score rare, frequent, function and content words apart."""
+    function_words: str | None = None
+    """File with the function words of another language than English, one a line."""
     usual_spread: float | None = Field(default=None, gt=0.0)
     """Standard deviation of the measure over seeds that other runs have shown, which a single seed is judged by."""
     accelerate_config: str | None = None
