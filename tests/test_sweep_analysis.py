@@ -365,3 +365,11 @@ def test_amounts_are_said_in_units_of_their_size() -> None:
     assert spent("flops", 3.44e14) == "3.4e14 FLOPs"
     assert [decimals(0.023), decimals(1.5), decimals(40), decimals(None)] == [3, 1, 0, 3]
     assert [together(["a"]), together(["a", "b"]), together(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_a_clock_that_measured_something_else_as_well_is_told() -> None:
+    even = [outcome("0.15", seed, 4.0) for seed in (0, 1)]
+    slowed = [even[0], replace(even[1], tokens_per_second=0.9 * even[1].tokens_per_second)]
+    assert not any("equally fast" in says for says in results(even).cautions)
+    assert any("differ by 11% in tokens a second" in says for says in results(slowed).cautions)
+    assert not any("equally fast" in says for says in results(slowed, match="tokens").cautions)

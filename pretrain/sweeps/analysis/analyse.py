@@ -6,6 +6,7 @@ The same cells give the same results bit for bit, whatever their order.
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from math import isfinite
+from statistics import fmean
 
 from pretrain.sweeps.analysis.answer import answer
 from pretrain.sweeps.analysis.curves import bands
@@ -18,6 +19,7 @@ from pretrain.sweeps.results import CellRow, Results, View
 
 _ABOUT_EQUAL = 0.02
 """Costs that differ by less are called equal: a run ends at a whole step, and clocks are not exact."""
+_ABOUT_EQUALLY_FAST = 0.05
 
 
 def analyse(
@@ -94,6 +96,7 @@ def analyse(
             *_missing_cautions(planned, rows, measure),
             *could_tell.warnings,
             *_cost_cautions(planned, outcomes, match=match, amount=amount),
+            *(_speed_cautions(planned, outcomes) if match == "wall_clock" else []),
             *_curve_cautions(outcomes, on_curves),
         ],
     )
@@ -177,6 +180,21 @@ def _cost_cautions(planned: Plan, outcomes: Sequence[Outcome], *, match: str, am
                 f"({planned.short(most)})."
             )
     return found
+
+
+def _speed_cautions(planned: Plan, outcomes: Sequence[Outcome]) -> list[str]:
+    """Runs of one setting should be equally fast, or the clock has measured something else as well."""
+    speeds: dict[str, list[float]] = {}
+    for one in outcomes:
+        speeds.setdefault(one.setting, []).append(one.tokens_per_second)
+    spreads = {setting: (max(own) - min(own)) / fmean(own) for setting, own in speeds.items()}
+    widest = max(spreads, key=lambda setting: spreads[setting], default=None)
+    if widest is None or spreads[widest] <= _ABOUT_EQUALLY_FAST:
+        return []
+    return [
+        f"Runs of one setting were not equally fast: those of {planned.short(widest)} differ by {spreads[widest]:.0%} in "
+        "tokens a second. Something else used the machine, and at equal wall clock the slower ones trained on less."
+    ]
 
 
 def _curve_cautions(outcomes: Sequence[Outcome], measure: str) -> list[str]:
