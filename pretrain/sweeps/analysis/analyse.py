@@ -192,8 +192,8 @@ def _speed_cautions(planned: Plan, outcomes: Sequence[Outcome]) -> list[str]:
     if widest is None or spreads[widest] <= _ABOUT_EQUALLY_FAST:
         return []
     return [
-        f"Runs of one setting were not equally fast: those of {planned.short(widest)} differ by {spreads[widest]:.0%} in "
-        "tokens a second. Something else used the machine, and at equal wall clock the slower ones trained on less."
+        f"Runs of one setting were not equally fast: those of {planned.short(widest)} differ by {spreads[widest]:.0%} "
+        "in tokens a second. Something else used the machine, and at equal wall clock the slower ones trained on less."
     ]
 
 
