@@ -1,9 +1,11 @@
 """What every command shares: how it ends, and which errors are the user's."""
 
+import json
 import logging
 import shutil
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import transformers
 from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -79,3 +81,18 @@ def guarded(work: Callable[[Signals], None], signals: Signals | None = None) -> 
         print(f"{interruption}; {interruption.again}", file=sys.stderr)
         return interruption.status
     return 0
+
+
+def option(text: str) -> tuple[str, Any]:
+    """An executor's key=value, the value a number, true, false or null where it reads as one, else text.
+
+    Raises:
+        RecipeError: there is no =.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f"--option: got {text!r}, expected key=value.")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

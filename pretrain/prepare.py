@@ -9,10 +9,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pretrain.assembly import prepared_store
-from pretrain.commands import guarded
+from pretrain.commands import guarded, option
 from pretrain.recipe import RecipeError, read_recipe
 from tokenization.cache import Engine, StillPreparing
 from tokenization.preparing.cores import prepare_here
@@ -75,18 +74,7 @@ def _engine(options: argparse.Namespace) -> Engine:
             f"--executor {options.executor} runs on datatrove, which cannot be imported ({error}).\n"
             "Install it: pip install 'clozekit[datatrove]'"
         ) from error
-    return datatrove_engine(options.executor, tasks=options.tasks, options=dict(map(_option, options.option)))
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """key=value, the value a number, true, false or null where it reads as one, else text."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise RecipeError(f"--option: got {text!r}, expected key=value.")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
+    return datatrove_engine(options.executor, tasks=options.tasks, options=dict(map(option, options.option)))
 
 
 if __name__ == "__main__":

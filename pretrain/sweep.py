@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pretrain.checkpoints.lock import RunLock
-from pretrain.commands import guarded
+from pretrain.commands import guarded, option
 from pretrain.distributed.signals import Interrupted, Signals
-from pretrain.recipe_problems import recipe_error
-from pretrain.recipe_text import override
+from pretrain.recipe import RecipeError
 from pretrain.sweeps.calibration import pace_of
 from pretrain.sweeps.cells import chosen
 from pretrain.sweeps.executors import Executor, Ray, Slurm, Workers
@@ -102,9 +101,13 @@ def _run(planned: SweepPlan, only: Sequence[str], executor: Executor, signals: S
 
 
 def _executor(options: argparse.Namespace, folder: SweepFolder) -> Executor:
-    given: dict[str, object] = {}
-    if problems := override(given, options.option):
-        raise recipe_error("--option", problems)
+    """
+    Raises:
+        RecipeError: the options do not fit each other, or the engine is not installed.
+    """
+    if options.option and options.executor is None:
+        raise RecipeError("got --option without --executor, expected --executor slurm or ray.")
+    given = dict(map(option, options.option))
     match options.executor:
         case "slurm":
             return Slurm(folder.path / "submitit", given)

@@ -71,7 +71,7 @@ def word_classes(store: TokenStore, function_words: Path = FUNCTION_WORDS) -> Co
     seen, counts = _count(store.train, spelling)
     rare, frequent = frequency_bounds(counts)
     logger.info(
-        "word classes: of %s words of letters %s are frequent, seen %s times or more, %s rare, seen %s times or less",
+        "word classes: of %s words of letters, %s are frequent, seen at least %s times, and %s rare, at most %s times",
         *(f"{n:,}" for n in (len(counts), (counts >= frequent).sum(), frequent, (counts <= rare).sum(), rare)),
     )
     codes = np.zeros(store.held_out.num_tokens, dtype=np.uint8)

@@ -176,13 +176,15 @@ def test_what_is_wrong_is_said_before_anything_is_made(
     sweep_file: Callable[..., Path], launched: Launched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    for words, told in (
-        ([str(sweep_file(axes={"masking.rate": [0.1]}))], "unknown key"),
-        ([str(sweep_file()), "--jobs", "100000"], "--jobs got 100000"),
-        ([str(sweep_file()), "--only", "seed=5"], "lets no cell through"),
-        ([str(sweep_file()), "--executor", "slurm", "--option", "cluster"], "expected section.key=value"),
-    ):
-        assert command.main([*words, "--out", str(out)]) == 2
+    wrong: list[tuple[dict[str, object], list[str], str]] = [
+        ({"axes": {"masking.rate": [0.1]}}, [], "unknown key"),
+        ({}, ["--jobs", "100000"], "--jobs got 100000"),
+        ({}, ["--only", "seed=5"], "lets no cell through"),
+        ({}, ["--executor", "slurm", "--option", "cluster"], "--option: got 'cluster', expected key=value"),
+        ({}, ["--option", "cluster=local"], "got --option without --executor"),
+    ]
+    for keys, words, told in wrong:
+        assert command.main([str(sweep_file(**keys)), *words, "--out", str(out)]) == 2
         assert told in capsys.readouterr().err
     assert launched == [] and not (out / "runs").exists()
 
