@@ -14,7 +14,7 @@ from pretrain.commands import guarded, option
 from pretrain.distributed.signals import Interrupted, Signals
 from pretrain.recipe import RecipeError
 from pretrain.sweeps.calibration import pace_of
-from pretrain.sweeps.cells import chosen
+from pretrain.sweeps.cells import Cell, chosen
 from pretrain.sweeps.executors import Executor, Ray, Slurm, Workers
 from pretrain.sweeps.findings import write_findings
 from pretrain.sweeps.folder import SweepFolder
@@ -68,12 +68,12 @@ def _sweep(options: argparse.Namespace, words: Sequence[str], signals: Signals) 
     if options.dry_run:
         print("\n".join(lines(planned, forecasts(planned, options.jobs), options.jobs)))
         return []
-    executor = _executor(options, folder)
+    cells, executor = chosen(planned.cells, options.only), _executor(options, folder)
     failed: list[str] = []
     if not options.report_only:
         with RunLock(folder.path):
             folder.write(sweep, planned.base, planned.amount, planned.cells)
-            failed = _run(planned, options.only, executor, signals)
+            failed = _run(planned, cells, executor, signals)
     if signals.received:
         raise Interrupted(signals.received, "what the cells had done is saved, and --report-only tells of it")
     print("\n".join(write_findings(planned, words).answer))
@@ -81,10 +81,10 @@ def _sweep(options: argparse.Namespace, words: Sequence[str], signals: Signals) 
     return failed
 
 
-def _run(planned: SweepPlan, only: Sequence[str], executor: Executor, signals: Signals) -> list[str]:
-    """Run the cells that are not done; gives the names of those that failed."""
+def _run(planned: SweepPlan, cells: Sequence[Cell], executor: Executor, signals: Signals) -> list[str]:
+    """Run those of the cells that are not done; gives the names of those that failed."""
     folder = planned.folder
-    jobs = [Job.of(cell, planned.sweep, folder) for cell in chosen(planned.cells, only)]
+    jobs = [Job.of(cell, planned.sweep, folder) for cell in cells]
     missing = [job for job in jobs if not is_done(job)]
     logger.info("%d cells, %d of them to be run", len(jobs), len(missing))
     failed = []
