@@ -195,7 +195,7 @@ def test_what_is_wrong_is_said_before_anything_is_made(
 @pytest.mark.parametrize("match", ["steps", "tokens", "targets", "flops", "wall_clock"])
 def test_cells_are_equal_in_what_is_matched(match: Any, sweep_file: Callable[..., Path], tmp_path: Path) -> None:
     found = planned(
-        sweep_file(match=match, amount=None, axes={RATE: [0.15, 0.3], "train.batch_size": [8, 16]}), tmp_path
+        sweep_file(match=match, amount=None, axes={RATE: [0.15, 0.3], "train.batch_size": [8, 16]}), tmp_path / "out"
     )
     reference = found.recipes[found.reference.label]
     for recipe in found.recipes.values():
