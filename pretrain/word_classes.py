@@ -6,7 +6,7 @@ have a letter and no digit, have classes: commas and full stops are the commones
 frequent.
 
 - frequent: the commonest words that together are half of the running words of letters of the training split, so that
-  the words below are as many: some hundred words of English.
+  the words below are as many; fewer than a hundred words of English.
 - rare: the rarest words that together are at most a tenth of them, and words never seen there: few enough to be those
   of which a model has seen little, and enough to be measured on a small held-out split.
 - function: words of closed classes, from a list; content: all others.
