@@ -129,7 +129,6 @@ def test_the_command_prepares_by_datatrove(tiny_file: Path, tmp_path: Path, caps
             "got workers 'two', expected a whole number",
         ),
         (["--executor", "local", "--tasks", "2", "--option", "start_method=foo"], "cannot find context"),
-        (["--executor", "ray", "--tasks", "1"], "install"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -139,6 +138,16 @@ def test_options_that_do_not_fit_are_refused(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_an_engine_that_is_not_installed_is_refused(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "datatrove.executor.ray", raising=False)
+    arguments = [f"cache_dir={tmp_path / 'c'}", "--executor", "ray", "--tasks", "1"]
+    assert prepare.main([str(tiny_file), *arguments]) == 2
+    assert "install" in capsys.readouterr().err
 
 
 def test_an_engine_that_is_not_known_is_refused() -> None:
