@@ -65,14 +65,17 @@ def _sweep(options: argparse.Namespace, words: Sequence[str], signals: Signals) 
     sweep = read_sweep(options.sweep, options.overrides)
     folder = SweepFolder(options.out or Path("sweeps") / sweep.name)
     planned = plan(sweep, folder, lambda recipe: pace_of(recipe, launcher(sweep)).seconds_per_step)
+    cells = chosen(planned.cells, options.only)
     if options.dry_run:
-        print("\n".join(lines(planned, forecasts(planned, options.jobs), options.jobs)))
+        print("\n".join(lines(planned, cells, forecasts(planned, options.jobs), options.jobs)))
         return []
-    cells, executor = chosen(planned.cells, options.only), _executor(options, folder)
+    if options.report_only and not folder.record.exists():
+        raise RecipeError(f"--report-only got {folder.path}, which holds no sweep yet, expected one; run it first.")
+    executor = _executor(options, folder)
     failed: list[str] = []
     if not options.report_only:
         with RunLock(folder.path):
-            folder.write(sweep, planned.base, planned.amount, planned.cells)
+            folder.write(sweep, planned.base, planned.amount, planned.cells, planned.stores)
             failed = _run(planned, cells, executor, signals)
     if signals.received:
         raise Interrupted(signals.received, "what the cells had done is saved, and --report-only tells of it")

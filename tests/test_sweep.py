@@ -20,7 +20,7 @@ from pretrain.recipe_text import write
 from pretrain.sweeps import calibration, running
 from pretrain.sweeps.budgets import amount_of, flops_per_step, overrides_for, targets_per_step, tokens_per_step
 from pretrain.sweeps.calibration import Pace
-from pretrain.sweeps.children import CellFailed
+from pretrain.sweeps.children import CellFailed, Share
 from pretrain.sweeps.collecting import outcome_of
 from pretrain.sweeps.folder import SweepFolder
 from pretrain.sweeps.forecast import forecasts, lines
@@ -56,7 +56,7 @@ def launched(launch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> La
     """Cells are run in this process, which takes a second and not ten; gives the names of what was launched."""
     names: Launched = []
 
-    def run(command: Sequence[str], log: Path, cores: Sequence[int], stopping: Callable[[], bool]) -> str:
+    def run(command: Sequence[str], log: Path, share: Share, stopping: Callable[[], bool]) -> str:
         if "pretrain.evaluate" in command:
             at = command.index("--rates")
             run_dir, rates = Path(command[at - 1]), [word for word in command[at + 1 :] if not word.startswith("--")]
@@ -280,7 +280,7 @@ def test_a_dry_run_foretells_what_each_setting_costs(
     rows = calibration.num_held_out_rows(found.cells[0].recipe, prepared_store(found.cells[0].recipe))
     # Two starts; two evaluations on the way, one in five steps; the last one, and three passes over what is held out.
     assert one.seconds == pytest.approx(2 * 9 + 10 * (0.6 + rows * 0.1 / 5) + rows * 0.1 * (1 + 3))
-    told = "\n".join(lines(found, [one, other], 1))
+    told = "\n".join(lines(found, found.cells, [one, other], 1))
     assert "2 settings x 2 seeds = 4 cells, each 10 steps" in told and "the reference" in told
     assert all(cell.name in told for cell in found.cells)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from pretrain.recipe import RecipeError
-from pretrain.sweeps.children import CellFailed, CellStopped, run
-from pretrain.sweeps.executors import Executor, Ray, Slurm, Workers, core_shares
+from pretrain.sweeps.children import CellFailed, CellStopped, Share, run
+from pretrain.sweeps.executors import Executor, Ray, Slurm, Workers, _devices, shares_of
 from pretrain.sweeps.running import Job, conduct, is_done
 
 TRAINER = """
@@ -43,7 +43,7 @@ print(json.dumps({"eval/mlm_nats": 2.5}))
 """
 
 
-def job_of(folder: Path, name: str, *, evaluation: tuple[str, ...] | None = ("--rates", "own")) -> Job:
+def job_of(folder: Path, name: str, *, evaluation: tuple[str, ...] = ("--rates", "own")) -> Job:
     """A cell whose commands are small scripts."""
     for script, text in (("train.py", TRAINER), ("score.py", SCORER)):
         (folder / script).write_text(text, encoding="utf-8")
@@ -88,12 +88,6 @@ def test_another_evaluation_scores_again_and_trains_not(tmp_path: Path) -> None:
     assert lines(wider, "starts.txt") == ["start"] and lines(wider, "scores.txt") == ["--rates own", "--word-classes"]
 
 
-def test_a_cell_without_held_out_documents_is_not_scored(tmp_path: Path) -> None:
-    job = job_of(tmp_path, "good", evaluation=None)
-    conduct(job)
-    assert is_done(job) and not lines(job, "scores.txt")
-
-
 def test_a_model_that_was_trained_anew_behind_the_sweep_is_scored_anew(tmp_path: Path) -> None:
     job = job_of(tmp_path, "good")
     conduct(job)
@@ -122,13 +116,13 @@ def test_what_the_launcher_adds_to_a_failure_is_left_out(tmp_path: Path) -> None
     launcher = "Traceback (most recent call last):\\n  File accelerate/commands/launch.py\\nCalledProcessError"
     command = [sys.executable, "-c", f"import sys; print('{said}\\n{launcher}', file=sys.stderr); sys.exit(1)"]
     with pytest.raises(CellFailed) as failed:
-        run(command, tmp_path / "log", (), lambda: False)
+        run(command, tmp_path / "log", Share(), lambda: False)
     assert str(failed.value) == "error: got 3, expected 4.\nSet it to 4."
 
 
 def test_a_cell_that_says_nothing_is_told_by_its_status(tmp_path: Path) -> None:
     with pytest.raises(CellFailed, match="status 7"):
-        run([sys.executable, "-c", "raise SystemExit(7)"], tmp_path / "log", (), lambda: False)
+        run([sys.executable, "-c", "raise SystemExit(7)"], tmp_path / "log", Share(), lambda: False)
 
 
 def test_a_cell_that_is_asked_to_end_takes_all_that_it_started_with_it(tmp_path: Path) -> None:
@@ -136,7 +130,7 @@ def test_a_cell_that_is_asked_to_end_takes_all_that_it_started_with_it(tmp_path:
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], cwd={str(tmp_path)!r})"
     began = time.monotonic()
     with pytest.raises(CellStopped):
-        run([sys.executable, "-c", parent], tmp_path / "log", (), lambda: (tmp_path / "pid").exists())
+        run([sys.executable, "-c", parent], tmp_path / "log", Share(), lambda: (tmp_path / "pid").exists())
     assert time.monotonic() - began < 30
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text() or "999999999"), 0)
@@ -145,8 +139,8 @@ def test_a_cell_that_is_asked_to_end_takes_all_that_it_started_with_it(tmp_path:
 def test_a_cell_ends_when_its_sweep_is_killed(tmp_path: Path) -> None:
     child = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
     parent = (
-        "import sys; from pathlib import Path; from pretrain.sweeps.children import run; "
-        f"run([sys.executable, '-c', {child!r}], Path('log'), (), lambda: False)"
+        "import sys; from pathlib import Path; from pretrain.sweeps.children import Share, run; "
+        f"run([sys.executable, '-c', {child!r}], Path('log'), Share(), lambda: False)"
     )
     root = Path(__file__).resolve().parents[1]
     sweep = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)})
@@ -168,7 +162,9 @@ def _eventually(found: Callable[[], object]) -> str:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are handed out on Linux only")
 def test_a_cell_keeps_to_its_cores(tmp_path: Path) -> None:
     core = max(os.sched_getaffinity(0))
-    told = run([sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"], tmp_path / "log", [core], bool)
+    told = run(
+        [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"], tmp_path / "log", Share((core,)), bool
+    )
     assert told.strip() == str({core})
 
 
@@ -223,18 +219,26 @@ def test_workers_that_are_asked_to_end_start_nothing_more(tmp_path: Path) -> Non
 
 
 def test_the_cores_are_shared_out_and_none_twice() -> None:
-    cores = core_shares(1)[0]
+    cores = shares_of(1)[0].cores
     for number in range(1, len(cores) + 1):
-        shares = core_shares(number)
+        shares = [share.cores for share in shares_of(number)]
         given = [core for share in shares for core in share]
         assert len(shares) == number and len(set(given)) == len(given) and set(given) <= set(cores)
         assert len({len(share) for share in shares}) == 1
 
 
+@pytest.mark.parametrize(
+    "num_workers, num_devices, expected",
+    [(1, 4, [None]), (2, 0, [None, None]), (2, 4, ["0,2", "1,3"]), (3, 2, ["0", "1", "0"])],
+)
+def test_gpus_are_shared_out(num_workers: int, num_devices: int, expected: list[str | None]) -> None:
+    assert [_devices(at, num_workers, num_devices) for at in range(num_workers)] == expected
+
+
 @pytest.mark.parametrize("number", [0, -1, 10_000])
 def test_more_workers_than_cores_are_refused(number: int) -> None:
     with pytest.raises(RecipeError, match=r"--jobs got .*, expected 1 to "):
-        core_shares(number)
+        shares_of(number)
 
 
 @pytest.mark.parametrize("library, make", [("submitit", lambda: Slurm(Path(), {})), ("ray", lambda: Ray({}))])

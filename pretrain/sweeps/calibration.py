@@ -22,7 +22,7 @@ from pretrain.distributed.processes import Processes
 from pretrain.evaluation import HeldOut
 from pretrain.loop import Loop
 from pretrain.recipe import Recipe, RecipeError, read_recipe
-from pretrain.sweeps.children import confine
+from pretrain.sweeps.children import Share
 from tokenization.store import TokenStore
 
 _WARM_UP = 2  # steps that also find out which kernels are fastest
@@ -30,6 +30,7 @@ _LEAST_STEPS = 3
 _SECONDS = 4.0
 _SCORED_ROWS = 64
 _LAST_LINES = 5
+_WHOLE = Share()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,12 @@ class Pace:
     """Of scoring."""
 
 
-def pace_of(recipe: Recipe, launcher: Sequence[str], cores: Sequence[int] = ()) -> Pace:
+def pace_of(recipe: Recipe, launcher: Sequence[str], share: Share = _WHOLE) -> Pace:
     """Time a recipe in a process of its own.
 
     Args:
         launcher: the command before `-m`.
-        cores: CPUs that it may use; none: all.
+        share: what it may use of the machine.
 
     Raises:
         RecipeError: it does not run; with what it said last.
@@ -58,7 +59,12 @@ def pace_of(recipe: Recipe, launcher: Sequence[str], cores: Sequence[int] = ()) 
         path.write_text(recipe.to_yaml(), encoding="utf-8")
         command = [*launcher, "-m", "pretrain.sweeps.calibration", str(path)]
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", preexec_fn=lambda: confine(cores)
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            preexec_fn=share.confine,
+            env=share.environment,
         )
     if done.returncode:
         said = "\n".join(done.stderr.strip().splitlines()[-_LAST_LINES:])

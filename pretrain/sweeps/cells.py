@@ -26,6 +26,8 @@ class Setting:
     """What it is called in tables and pictures: `mlm_probability 0.15`."""
     levels: Mapping[str, str]
     """Label of its value on each axis."""
+    values: Mapping[str, Any]
+    """Its value on each axis."""
     overrides: tuple[str, ...]
     """section.key=value of the axes and of what is linked to them."""
 
@@ -67,17 +69,25 @@ def reference_of(sweep: Sweep, settings: Sequence[Setting]) -> Setting:
         RecipeError: the sweep names one that it does not have.
     """
     if sweep.reference:
-        wanted = {key: label_of(value) for key, value in sweep.reference.items()}
-        names = {s.label: s for s in settings}
         for setting in settings:
-            if all(setting.levels[key] == label for key, label in wanted.items()):
+            if all(_agrees(setting.values[key], wanted) for key, wanted in sweep.reference.items()):
                 return setting
-        raise RecipeError(f"reference: got {wanted}, expected one of the settings: {', '.join(names)}.")
+        names = ", ".join(setting.label for setting in settings)
+        raise RecipeError(f"reference: got {sweep.reference}, expected values of one of the settings: {names}.")
     own = _leaf_values(read_recipe(sweep.base, sweep.overrides))
     for setting in settings:
-        if all(key in own and label_of(own[key]) == label for key, label in setting.levels.items()):
+        if all(key in own and _agrees(own[key], value) for key, value in setting.values.items()):
             return setting
     return settings[0]
+
+
+def _agrees(whole: Any, part: Any) -> bool:
+    """Whether a value is the same, or has all that a mapping says; 1 is 1.0, and true is not 1."""
+    if isinstance(whole, Mapping) and isinstance(part, Mapping):
+        return all(key in whole and _agrees(whole[key], value) for key, value in part.items())
+    if isinstance(whole, list | tuple) and isinstance(part, list | tuple):
+        return len(whole) == len(part) and all(map(_agrees, whole, part))
+    return isinstance(whole, bool) == isinstance(part, bool) and bool(whole == part)
 
 
 def cells_of(
@@ -100,6 +110,7 @@ def cells_of(
         name = setting.run_name(seed)
         overrides = [
             *sweep.overrides,
+            "checkpoint.best=null",  # the finished model is the last one, which has cost what the others have
             *setting.overrides,
             *budget(setting),
             *(f"seed={seed}", f"name={name}", f"output_dir={json.dumps(str(folder / 'runs' / name))}"),
@@ -175,7 +186,7 @@ def _setting(sweep: Sweep, base: Recipe, values: Mapping[str, Any], number: int)
             levels = dict.fromkeys(sweep.axes, label)
     else:
         label = ", ".join(f"{short} {levels[key]}" for key, short in _short_keys(levels).items())
-    return Setting(label, levels, tuple(assignments({**values, **linked})))
+    return Setting(label, levels, dict(values), tuple(assignments({**values, **linked})))
 
 
 def _evaluated(key: str, formula: str | float, base: Recipe, values: Mapping[str, Any]) -> float:
@@ -187,7 +198,9 @@ def _evaluated(key: str, formula: str | float, base: Recipe, values: Mapping[str
         *above, last = path.split(".")
         inner = names
         for part in above:
-            inner = inner.setdefault(part, {})
+            if not isinstance(inner.get(part), dict):
+                inner[part] = {}
+            inner = inner[part]
         inner[last] = value
     try:
         found = SimpleEval(names=names).eval(formula)
@@ -250,5 +263,6 @@ def _check_different(cells: Sequence[Cell]) -> None:
         if other is not cell:
             raise RecipeError(
                 f"{other.name} and {cell.name} come to the same recipe, expected every cell to train another way. "
-                "Their keys change nothing here, or a linked key undoes them; take one of the settings out."
+                "Their keys change nothing of the training, or a linked key undoes them, or they name other texts, "
+                "which a sweep does not compare; take one of the settings out."
             )

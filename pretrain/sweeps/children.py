@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,27 @@ _LAST_LINES = 15
 _LAUNCHER = "accelerate/commands/launch.py"
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a worker may use of its machine."""
+
+    cores: tuple[int, ...] = ()
+    """CPUs; none: all."""
+    devices: str | None = None
+    """GPUs, as CUDA_VISIBLE_DEVICES lists them; None: all."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a child."""
+        return {**os.environ, **({} if self.devices is None else {"CUDA_VISIBLE_DEVICES": self.devices})}
+
+    def confine(self) -> None:
+        """In a child before it begins: keep to the cores, and end with the sweep, however that ends."""
+        end_with_parent()
+        if self.cores and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, self.cores)
+
+
 class CellStopped(Exception):
     """A cell that was asked to end; launched again, it goes on."""
 
@@ -23,7 +45,7 @@ class CellFailed(Exception):
     """A cell that did not come to its end by itself; the message is what it said last."""
 
 
-def run(command: Sequence[str], log: Path, cores: Sequence[int], stopping: Callable[[], bool]) -> str:
+def run(command: Sequence[str], log: Path, share: Share, stopping: Callable[[], bool]) -> str:
     """Run a command to its end; what it says goes to the log, what it prints is returned.
 
     Raises:
@@ -36,7 +58,12 @@ def run(command: Sequence[str], log: Path, cores: Sequence[int], stopping: Calla
         start = said.tell()
         # In a session of its own, so that Ctrl-C reaches it once, through us.
         process = subprocess.Popen(
-            command, stdout=told, stderr=said, start_new_session=True, preexec_fn=lambda: confine(cores)
+            command,
+            stdout=told,
+            stderr=said,
+            start_new_session=True,
+            preexec_fn=share.confine,
+            env=share.environment,
         )
         try:
             while (status := _waited(process)) is None:
@@ -49,13 +76,6 @@ def run(command: Sequence[str], log: Path, cores: Sequence[int], stopping: Calla
     if status:
         raise CellFailed(_last_lines(log, start) or f"it ended with status {status} and said nothing")
     return text
-
-
-def confine(cores: Sequence[int]) -> None:
-    """In the child: end with the sweep, however that ends, and keep to the cores that were given."""
-    end_with_parent()
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
 
 
 def _waited(process: subprocess.Popen) -> int | None:

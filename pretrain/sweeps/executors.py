@@ -12,8 +12,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+import torch
+
 from pretrain.recipe import RecipeError
-from pretrain.sweeps.children import CellFailed, CellStopped
+from pretrain.sweeps.children import CellFailed, CellStopped, Share
 from pretrain.sweeps.running import Job, conduct
 
 _LOOKING_SECONDS = 0.2
@@ -43,24 +45,24 @@ class Workers:
         Raises:
             RecipeError: more workers than cores.
         """
-        self._shares = core_shares(num_workers)
+        self._shares = shares_of(num_workers)
 
     def run(self, jobs: Sequence[Job], stopping: Callable[[], bool]) -> Iterator[Ended]:
-        free: SimpleQueue[list[int]] = SimpleQueue()
+        free: SimpleQueue[Share] = SimpleQueue()
         for share in self._shares:
             free.put(share)
         stopped = threading.Event()
 
         def work(job: Job) -> str:
-            cores = free.get()
+            share = free.get()
             try:
                 if stopped.is_set():
                     raise CellStopped
-                conduct(job, cores=cores, stopping=stopped.is_set)
+                conduct(job, share=share, stopping=stopped.is_set)
             except CellFailed as failure:
                 return str(failure)
             finally:
-                free.put(cores)
+                free.put(share)
             return ""
 
         with ThreadPoolExecutor(len(self._shares), thread_name_prefix="cell") as pool:
@@ -78,8 +80,8 @@ class Workers:
                 stopped.set()
 
 
-def core_shares(num_workers: int) -> list[list[int]]:
-    """The cores of each worker; no one's overlap.
+def shares_of(num_workers: int) -> list[Share]:
+    """The cores and GPUs of each worker. No one's cores overlap; of fewer GPUs than workers some are shared.
 
     Raises:
         RecipeError: more workers than cores.
@@ -88,12 +90,29 @@ def core_shares(num_workers: int) -> list[list[int]]:
     cores = sorted(allowed)
     if not 1 <= num_workers <= len(cores):
         raise RecipeError(f"--jobs got {num_workers}, expected 1 to {len(cores)}, the cores of this machine.")
-    size = len(cores) // num_workers
-    return [cores[at * size : (at + 1) * size] for at in range(num_workers)]
+    size, num_devices = len(cores) // num_workers, torch.cuda.device_count()
+    return [
+        Share(tuple(cores[at * size : (at + 1) * size]), _devices(at, num_workers, num_devices))
+        for at in range(num_workers)
+    ]
 
 
-def on_another_machine(job: Job) -> str:
-    """What an engine runs: a cell to its end; gives what went wrong, empty if nothing did."""
+def _devices(worker: int, num_workers: int, num_devices: int) -> str | None:
+    """The GPUs of a worker; None where there is nothing to share out."""
+    if num_devices == 0 or num_workers == 1:
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(num_devices)))).split(",")
+    own = visible[worker::num_workers] or [visible[worker % len(visible)]]
+    return ",".join(own)
+
+
+def on_another_machine(job: Job, folder: str) -> str:
+    """What an engine runs: a cell to its end; gives what went wrong, empty if nothing did.
+
+    Args:
+        folder: the sweep's working directory, which paths are relative to.
+    """
+    os.chdir(folder)
     try:
         conduct(job)
     except CellFailed as failure:
@@ -121,12 +140,12 @@ class Slurm:
         try:
             self._executor = submitit.AutoExecutor(folder, cluster=options.pop("cluster", "slurm"))
             self._executor.update_parameters(**options)
-        except (NameError, TypeError, ValueError, RuntimeError) as error:
+        except (AssertionError, NameError, TypeError, ValueError, RuntimeError) as error:
             raise RecipeError(f"--option: submitit refuses it ({error}), expected its own parameters.") from error
 
     def run(self, jobs: Sequence[Job], stopping: Callable[[], bool]) -> Iterator[Ended]:
         with self._executor.batch():  # one array of jobs
-            submitted = [(self._executor.submit(on_another_machine, job), job) for job in jobs]
+            submitted = [(self._executor.submit(on_another_machine, job, os.getcwd()), job) for job in jobs]
         pending = dict(enumerate(submitted))
         pause = threading.Event()
         while pending:
@@ -169,7 +188,7 @@ class Ray:
     def run(self, jobs: Sequence[Job], stopping: Callable[[], bool]) -> Iterator[Ended]:
         import ray
 
-        pending = {self._task.remote(job): job for job in jobs}
+        pending = {self._task.remote(job, os.getcwd()): job for job in jobs}
         try:
             while pending:
                 done, _ = ray.wait(list(pending), timeout=_LOOKING_SECONDS)

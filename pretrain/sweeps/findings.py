@@ -15,6 +15,11 @@ from pretrain.sweeps.running import Job, is_done, launcher
 from probes.command import versions
 from probes.results import write_csv, write_text
 
+NOT_COMPARABLE = (
+    "These figures cannot be compared: the settings differ in texts, tokenizer or max_seq_length, so each was scored "
+    "on other rows. Choose a probe as the measure, or leave these axes out."
+)
+
 
 def write_findings(planned: SweepPlan, command: Sequence[str]) -> Results:
     """Write results.csv, results.json, the pictures and report.html.
@@ -31,6 +36,8 @@ def write_findings(planned: SweepPlan, command: Sequence[str]) -> Results:
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()},
         "versions": versions(),
     }
+    if not planned.is_comparable and planned.measure.startswith("eval/"):
+        results = results.model_copy(update={"answer": [NOT_COMPARABLE, *results.answer]})
     results = results.model_copy(update={"run_best": _run_best(planned, results), "provenance": provenance})
     folder = planned.folder.path
     write_text(folder / "results.json", results.model_dump_json(indent=1) + "\n")
@@ -43,20 +50,23 @@ def _found(planned: SweepPlan) -> Results:
     sweep, folder = planned.sweep, planned.folder
     done, missing = [], []
     for cell in planned.cells:
-        if is_done(Job.of(cell, sweep, folder)):
-            done.append(outcome_of(cell, folder))
-        else:
+        try:
+            if is_done(Job.of(cell, sweep, folder)):
+                done.append(outcome_of(cell, folder))
+                continue
             failure = failure_of(cell, folder)
-            missing.append(
-                CellRow(
-                    cell=cell.name,
-                    setting=cell.setting.label,
-                    levels=dict(cell.setting.levels),
-                    seed=cell.seed,
-                    state="failed" if failure else "not run",
-                    error=failure,
-                )
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            failure = f"what it has left cannot be read ({error}); delete {folder.run(cell.name)} to run it again"
+        missing.append(
+            CellRow(
+                cell=cell.name,
+                setting=cell.setting.label,
+                levels=dict(cell.setting.levels),
+                seed=cell.seed,
+                state="failed" if failure else "not run",
+                error=failure,
             )
+        )
     axes = {key: list(dict.fromkeys(setting.levels[key] for setting in planned.settings)) for key in sweep.axes}
     return analyse(
         done,

@@ -12,6 +12,7 @@ sweeps/<name>/
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from pretrain.recipe import Recipe, RecipeError, differing_keys, read_recipe
 from pretrain.sweeps.cells import Cell
 from pretrain.sweeps.settings import Sweep
 from probes.results import write_text
+
+_WRITTEN_FIRST = ("base.yaml", "sweep.yaml", "recipes")  # before sweep.json, so that a kill may leave them alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,8 @@ class SweepFolder:
             RecipeError: it is of another sweep, or of none.
         """
         if not self.record.exists():
-            strange = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
-            if known := [name for name in strange if not name.startswith(".")]:
+            found = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+            if known := [name for name in found if not name.startswith(".") and name not in _WRITTEN_FIRST]:
                 raise RecipeError(
                     f"{self.path} holds {', '.join(sorted(known)[:4])} and no sweep.json, expected the folder of a "
                     "sweep or a new one. Give another with --out, or change the sweep's name."
@@ -83,6 +86,25 @@ class SweepFolder:
                 "name."
             )
 
+    def check_stores(self, stores: Mapping[str, str]) -> None:
+        """See to it that the settings read the same texts as before.
+
+        Args:
+            stores: fingerprint of the token store of each setting.
+
+        Raises:
+            RecipeError: naming a setting that does not.
+        """
+        before = self._record()["stores"] if self.record.exists() else {}
+        other = [label for label, fingerprint in stores.items() if before.get(label, fingerprint) != fingerprint]
+        if not other and before and not before.keys() & stores.keys() and set(before.values()) != set(stores.values()):
+            other = list(stores)
+        if other:
+            raise RecipeError(
+                f"{self.path} is the folder of a sweep on other texts, expected the same corpus and tokenizer; what "
+                f"{other[0]} reads has changed. Give another folder with --out, or change the sweep's name."
+            )
+
     def check_runs(self, cells: list[Cell]) -> None:
         """See to it that the runs which are there already are the cells' own.
 
@@ -101,20 +123,24 @@ class SweepFolder:
                 "Give another folder with --out, change the sweep's name, or delete these runs."
             )
 
-    def write(self, sweep: Sweep, base: Recipe, amount: float, cells: list[Cell]) -> None:
+    def write(
+        self, sweep: Sweep, base: Recipe, amount: float, cells: list[Cell], stores: Mapping[str, str] = {}
+    ) -> None:
         """Write down what is about to be run."""
         write_text(self.path / "base.yaml", base.to_yaml())
         write_text(self.path / "sweep.yaml", sweep.to_yaml())
         for cell in cells:
             write_text(self.recipe(cell.name), cell.recipe.to_yaml())
-        record = {"name": sweep.name, "match": sweep.match, "amount": amount}
+        known = self._record()["stores"] if self.record.exists() else {}
+        record = {"name": sweep.name, "match": sweep.match, "amount": amount, "stores": known | dict(stores)}
         write_text(self.record, json.dumps(record, indent=1) + "\n")  # last: with it the folder is this sweep's
 
     def _record(self) -> dict[str, Any]:
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
-            return {"match": str(record["match"]), "amount": float(record["amount"])}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            stores = {str(label): str(store) for label, store in record.get("stores", {}).items()}
+            return {"match": str(record["match"]), "amount": float(record["amount"]), "stores": stores}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RecipeError(
                 f"{self.record} cannot be read ({error}), expected what a sweep wrote there. Give another folder with "
                 "--out, or delete this one."

@@ -8,9 +8,10 @@ from pretrain.assembly import prepared_store
 from pretrain.recipe import Recipe
 from pretrain.sweeps.budgets import UNITS, flops_per_step, steps_of, targets_per_step, tokens_per_step
 from pretrain.sweeps.calibration import Pace, num_held_out_rows, pace_of
-from pretrain.sweeps.executors import core_shares
+from pretrain.sweeps.cells import Cell
+from pretrain.sweeps.executors import shares_of
 from pretrain.sweeps.planning import SweepPlan, examples_of
-from pretrain.sweeps.running import launcher
+from pretrain.sweeps.running import Job, is_done, launcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Forecast:
 
 def forecasts(plan: SweepPlan, num_workers: int) -> list[Forecast]:
     """Time each setting for a few steps, as many at once as will run at once, and work out what a run will cost."""
-    recipes, shares = plan.recipes, core_shares(num_workers)
+    recipes, shares = plan.recipes, shares_of(num_workers)
     with ThreadPoolExecutor(num_workers) as pool:
         paces = pool.map(
             lambda numbered: pace_of(numbered[1], launcher(plan.sweep), shares[numbered[0] % num_workers]),
@@ -41,25 +42,27 @@ def forecasts(plan: SweepPlan, num_workers: int) -> list[Forecast]:
         ]
 
 
-def lines(plan: SweepPlan, found: Sequence[Forecast], num_workers: int) -> list[str]:
-    """For people: the cells, what each costs, and the whole time."""
+def lines(plan: SweepPlan, cells: Sequence[Cell], found: Sequence[Forecast], num_workers: int) -> list[str]:
+    """For people: the cells that are to be run, what each costs, and the whole time of those that are not done."""
     num_seeds, longest = len(plan.sweep.seeds), max(len(one.label) for one in found)
+    missing = [cell for cell in cells if not is_done(Job.of(cell, plan.sweep, plan.folder))]
+    seconds = {one.label: one.seconds for one in found}
     head = f"{'setting':{longest}}  {'steps':>9}  {'tokens':>8}  {'targets':>8}  {'FLOPs':>8}  {'minutes':>8}"
     rows = [
         f"{one.label:{longest}}  {one.steps:9,}  {one.tokens:8.2e}  {one.targets:8.2e}  {one.flops:8.2e}  "
         f"{one.seconds / 60:8.1f}{'  the reference' if one.label == plan.reference.label else ''}"
         for one in found
     ]
-    total = num_seeds * sum(one.seconds for one in found)
+    total = sum(seconds[cell.setting.label] for cell in missing)
     return [
         f"{plan.sweep.name}: {len(found)} settings x {num_seeds} seeds = {len(plan.cells)} cells, each "
         f"{plan.amount:g} {UNITS[plan.sweep.match]}",
         head,
         *rows,
-        f"in all {total / 3600:.1f} hours of one worker, about {total / 3600 / num_workers:.1f} hours with "
-        f"{num_workers} at a time; probes come on top",
-        "cells:",
-        *(f"  {cell.name}" for cell in plan.cells),
+        f"{len(missing)} cells are to be run: {total / 3600:.1f} hours of one worker, about "
+        f"{total / 3600 / num_workers:.1f} hours with {num_workers} at a time; probes come on top",
+        "the cells:",
+        *(f"  {cell.name}{'' if cell in missing else '  done'}" for cell in cells),
     ]
 
 

@@ -1,16 +1,19 @@
 """A sweep that is ready to be run: its cells with their budgets, all checked, nothing started."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from pretrain.assembly import prepared_store, training_examples
 from pretrain.batches import Examples
-from pretrain.recipe import Recipe, read_recipe
+from pretrain.recipe import Recipe, RecipeError, read_recipe
+from pretrain.recipe_problems import did_you_mean
 from pretrain.sweeps.budgets import amount_of, overrides_for
 from pretrain.sweeps.cells import Cell, Setting, cells_of, reference_of, settings_of
 from pretrain.sweeps.folder import SweepFolder
 from pretrain.sweeps.settings import Sweep
+from pretrain.word_classes import CLASSES
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,32 @@ class SweepPlan:
     reference: Setting
     amount: float
     cells: list[Cell]
+    stores: Mapping[str, str]
+    """Fingerprint of the token store of each setting."""
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether all cells are scored on the same rows: the same texts, tokenizer and length."""
+        lengths = {recipe.examples.max_seq_length for recipe in self.recipes.values()}
+        return len(lengths) == 1 and len(set(self.stores.values())) == 1
+
+    def check_measure(self) -> None:
+        """See to it that the finished cells will have what decides.
+
+        Raises:
+            RecipeError: they will not; with what they will have.
+        """
+        objective, sweep = self.base.objective, self.sweep
+        parts = ["", *("own/" if rate == "own" else f"rate_{rate:g}/" for rate in sweep.rates)]
+        parts += [f"{name}/" for name in CLASSES] if sweep.word_classes else []
+        masked, *others = objective.terms
+        known = [f"eval/{part}{name}" for part in parts for name in (f"{masked}_nats", f"accuracy/{masked}")]
+        known += [f"eval/{name}" for term in others for name in (f"{term}_nats", f"accuracy/{term}")]
+        known += [f"eval/{figure}" for figure in objective.figures]
+        probes = [f"probe/{probe.name}/" for probe in self.base.probes]
+        if self.measure not in known and not self.measure.startswith(tuple(probes)):
+            listed, hint = ", ".join([*known, *(f"{probe}..." for probe in probes)]), did_you_mean(self.measure, known)
+            raise RecipeError(f"measure: got {self.measure!r}, expected one that the cells will have{hint}: {listed}.")
 
     @property
     def measure(self) -> str:
@@ -50,8 +79,9 @@ def plan(sweep: Sweep, folder: SweepFolder, seconds_per_step: Callable[[Recipe],
     reference = reference_of(sweep, settings)
     folder.check(sweep, base)
     first = _one_each(cells_of(sweep, settings, folder.path))
-    for recipe in first.values():
-        prepared_store(recipe)
+    _check_files(sweep)
+    stores = {label: _store_to_score(recipe) for label, recipe in first.items()}
+    folder.check_stores(stores)
     amount = sweep.amount or folder.amount()
     if amount is None:
         recipe = first[reference.label]
@@ -62,7 +92,26 @@ def plan(sweep: Sweep, folder: SweepFolder, seconds_per_step: Callable[[Recipe],
     }
     cells = cells_of(sweep, settings, folder.path, lambda setting: budgets[setting.label])
     folder.check_runs(cells)
-    return SweepPlan(sweep, folder, base, settings, reference, amount, cells)
+    found = SweepPlan(sweep, folder, base, settings, reference, amount, cells, stores)
+    found.check_measure()
+    return found
+
+
+def _check_files(sweep: Sweep) -> None:
+    for key in ("function_words", "accelerate_config"):
+        path = getattr(sweep, key)
+        if path is not None and not Path(path).is_file():
+            raise RecipeError(f"{key}: got {path}, which is no file, expected one; correct it, or leave it out.")
+
+
+def _store_to_score(recipe: Recipe) -> str:
+    """Prepare the token store of a recipe; gives its fingerprint."""
+    store = prepared_store(recipe) if recipe.corpus.held_out else None
+    if store is None or not store.held_out.num_tokens:
+        raise RecipeError(
+            f"{recipe.name} holds no document out, expected some, by which cells are compared. Set corpus.held_out."
+        )
+    return store.fingerprint
 
 
 def examples_of(recipe: Recipe) -> Examples:

@@ -8,14 +8,14 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pretrain.checkpoints.lock import LockError, RunLock
 from pretrain.sweeps.cells import Cell
-from pretrain.sweeps.children import run
+from pretrain.sweeps.children import Share, run
 from pretrain.sweeps.folder import SweepFolder
 from pretrain.sweeps.settings import Sweep
 from probes.results import write_text
@@ -23,6 +23,7 @@ from probes.results import write_text
 _PATIENCE_SECONDS = 600.0
 """How long a run that an earlier sweep left behind may take to save and end."""
 _DEFAULT_CONFIG = Path("accelerate_config.yaml")
+_WHOLE = Share()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class Job:
     """The command before the run directory."""
     probes: tuple[str, ...]
     """Those that look at its finished model, as JSON."""
-    evaluation: tuple[str, ...] | None
-    """Options of the scorer; None: no document is held out to score on."""
+    evaluation: tuple[str, ...]
+    """Options of the scorer."""
 
     @classmethod
     def of(cls, cell: Cell, sweep: Sweep, folder: SweepFolder) -> "Job":
@@ -54,7 +55,7 @@ class Job:
             launch=(*launcher(sweep), "-m", "pretrain"),
             scorer=(sys.executable, "-m", "pretrain.evaluate"),
             probes=tuple(probe.model_dump_json() for probe in cell.recipe.probes),
-            evaluation=_evaluation(sweep) if cell.recipe.corpus.held_out else None,
+            evaluation=_evaluation(sweep),
         )
 
 
@@ -74,14 +75,14 @@ def _evaluation(sweep: Sweep) -> tuple[str, ...]:
 
 def is_done(job: Job) -> bool:
     """Whether the cell is trained and its finished model is scored as the sweep asks."""
-    return _record(job).get("evaluation") == _listed(job)
+    return _record(job).get("evaluation") == list(job.evaluation)
 
 
-def conduct(job: Job, *, cores: Sequence[int] = (), stopping: Callable[[], bool] = lambda: False) -> None:
+def conduct(job: Job, *, share: Share = _WHOLE, stopping: Callable[[], bool] = lambda: False) -> None:
     """Train a cell to its end and score it; what is done already is not done again.
 
     Args:
-        cores: CPUs that it may use; none: all.
+        share: what it may use of the machine.
         stopping: whether it is to end early.
 
     Raises:
@@ -91,29 +92,27 @@ def conduct(job: Job, *, cores: Sequence[int] = (), stopping: Callable[[], bool]
     record = _record(job)
     if not record:
         _wait_until_free(job.run_dir, stopping)
+        record = _record(job)  # which another worker may have made meanwhile
+    if not record:
         began = time.monotonic()
-        run([*job.launch, str(job.recipe)], job.log, cores, stopping)
+        run([*job.launch, str(job.recipe)], job.log, share, stopping)
         seconds = round(time.monotonic() - began, 3)
         record = {"model": _fingerprint(job.run_dir), "probes": list(job.probes), "seconds": seconds}
         _write(job, record)
-    if record.get("evaluation") != _listed(job):
+    if record.get("evaluation") != list(job.evaluation):
         began = time.monotonic()
-        figures = _scored(job, job.evaluation, cores, stopping) if job.evaluation is not None else {}
-        seconds = round(time.monotonic() - began, 3)
-        _write(job, record | {"evaluation": _listed(job), "figures": figures, "evaluation_seconds": seconds})
-
-
-def _scored(job: Job, options: Sequence[str], cores: Sequence[int], stopping: Callable[[], bool]) -> dict[str, Any]:
-    command = [*job.scorer, str(job.run_dir), *options]
-    figures: dict[str, Any] = json.loads(run(command, job.log, cores, stopping).splitlines()[-1])
-    return figures
+        told = run([*job.scorer, str(job.run_dir), *job.evaluation], job.log, share, stopping)
+        figures, seconds = json.loads(told.splitlines()[-1]), round(time.monotonic() - began, 3)
+        _write(job, record | {"evaluation": list(job.evaluation), "figures": figures, "evaluation_seconds": seconds})
 
 
 def _record(job: Job) -> dict[str, Any]:
     """What is known of the finished model in the run directory; empty: it is to be trained, or to be probed, yet."""
     try:
-        record: dict[str, Any] = json.loads(job.compared.read_text(encoding="utf-8"))
+        record = json.loads(job.compared.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
+        return {}
+    if not isinstance(record, dict):
         return {}
     is_whole = record.get("model") == _fingerprint(job.run_dir) and record.get("probes") == list(job.probes)
     return record if is_whole else {}
@@ -121,10 +120,6 @@ def _record(job: Job) -> dict[str, Any]:
 
 def _write(job: Job, record: dict[str, Any]) -> None:
     write_text(job.compared, json.dumps(record, indent=1) + "\n")
-
-
-def _listed(job: Job) -> list[str] | None:
-    return None if job.evaluation is None else list(job.evaluation)
 
 
 def _fingerprint(run_dir: Path) -> str:

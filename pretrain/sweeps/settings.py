@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from pretrain.recipe_problems import RecipeError, recipe_error, translate
+from pretrain.recipe_problems import Problem, RecipeError, got, recipe_error, translate
 from pretrain.recipe_text import override, parse, read_text, write
 
 OVERRIDE_PREFIX = "sweep."
@@ -56,6 +56,29 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
     """Standard deviation of the measure over seeds that other runs have shown, which a single seed is judged by."""
     accelerate_config: str | None = None
     """For accelerate launch --config_file; null: accelerate_config.yaml if it is there, else accelerate's own."""
+
+    @field_validator("settings", "axes", "reference")
+    @classmethod
+    def _plain(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for key, value in values.items():
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"got {got(value)} for {key}, expected numbers, text, true, false, null, lists and mappings; put "
+                    "what is text in quotes"
+                ) from None
+        return values
+
+    @field_validator("axes")
+    @classmethod
+    def _are_apart(cls, axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for key in axes:
+            if below := [other for other in axes if other.startswith(f"{key}.")]:
+                raise ValueError(
+                    f"got {key} and {below[0]}, one of which replaces the other, expected one; take one out"
+                )
+        return axes
 
     @field_validator("axes")
     @classmethod
@@ -120,23 +143,27 @@ def read_sweep(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
         raise RecipeError(f"{source} is no sweep, expected a mapping with the keys {', '.join(Sweep.model_fields)}.")
     own = [text.removeprefix(OVERRIDE_PREFIX) for text in overrides if text.startswith(OVERRIDE_PREFIX)]
     problems = [*parsed.problems, *override(parsed.value, own)]
-    settings: dict[str, Any] = {}
-    for text in overrides:
-        if not text.startswith(OVERRIDE_PREFIX):
-            key, _, value = text.partition("=")
-            found = override({}, [text])  # which only looks at how it is written
-            problems += found
-            if not found:
-                settings[key.strip()] = parse(value, text).value
+    problems += _settle(parsed.value, [text for text in overrides if not text.startswith(OVERRIDE_PREFIX)])
     try:
         sweep = Sweep.model_validate(parsed.value)
     except ValidationError as error:
         problems += translate(error, Sweep, parsed.value, section="", elsewhere={})
     if problems:
         raise recipe_error(source, list(dict.fromkeys(problems)))
-    # Taken out first: what comes later in an order of overrides counts.
-    kept = {key: value for key, value in sweep.settings.items() if key not in settings}
-    return sweep.model_copy(update={"settings": kept | settings})
+    return sweep
+
+
+def _settle(sweep: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
+    """Put overrides of the base recipe behind a sweep's own settings; gives what is wrong with how they are written."""
+    settings, problems = sweep.setdefault("settings", {}), []
+    for text in overrides:
+        key, _, value = text.partition("=")
+        found = override({}, [text])  # which only looks at how it is written
+        problems += found
+        if not found and isinstance(settings, dict):
+            settings.pop(key.strip(), None)  # what comes later in an order of overrides counts
+            settings[key.strip()] = parse(value, text).value
+    return problems
 
 
 def assignments(values: Mapping[str, Any]) -> list[str]:

@@ -97,6 +97,13 @@ def answer(
         detectable: a true difference to the reference that four of five such sweeps would tell apart.
     """
     if not views:
+        done = [row for row in cells if row.state == "done"]
+        if done:
+            return [
+                f"Nothing can be said: none of the {counted(len(done), 'finished cell')} has the measure that decides. "
+                f"They have {together(sorted(done[0].figures)) or 'none'}.",
+                *_gaps(cells),
+            ]
         return [f"Nothing can be said: none of the {counted(len(cells), 'cell')} is finished.", *_gaps(cells)]
     told = Told(plan, views[0])
     after = f"after {spent(MATCH_COSTS[match], amount)}{' of training' if match == 'wall_clock' else ''} each"
