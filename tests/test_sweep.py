@@ -179,6 +179,13 @@ def test_what_is_wrong_is_said_before_anything_is_made(
     wrong: list[tuple[dict[str, object], list[str], str]] = [
         ({"axes": {"masking.rate": [0.1]}}, [], "unknown key"),
         ({}, ["--jobs", "100000"], "--jobs got 100000"),
+        ({}, ["corpus.held_out=0.0", "evaluate.every_steps=null"], "holds no document out"),
+        ({}, ["--report-only"], "which holds no sweep yet"),
+        ({"measure": "eval/mlm_nat"}, [], "did you mean eval/mlm_nats?"),
+        ({"measure": "probe/senses/share"}, [], "expected one that the cells will have"),
+        ({"function_words": "/nope"}, [], "function_words: got /nope, which is no file"),
+        ({"accelerate_config": "/nope"}, [], "accelerate_config: got /nope, which is no file"),
+        ({}, ["--dry-run", "--only", "lr=1"], "--only got 'lr=1'"),
         ({}, ["--only", "seed=5"], "lets no cell through"),
         ({}, ["--executor", "slurm", "--option", "cluster"], "--option: got 'cluster', expected key=value"),
         ({}, ["--option", "cluster=local"], "got --option without --executor"),
@@ -187,6 +194,31 @@ def test_what_is_wrong_is_said_before_anything_is_made(
         assert command.main([str(sweep_file(**keys)), *words, "--out", str(out)]) == 2
         assert told in capsys.readouterr().err
     assert launched == [] and not (out / "runs").exists()
+
+
+@pytest.mark.parametrize("damage", ["[]", '{"model": 3}', "", None])
+def test_a_cell_whose_files_are_damaged_costs_no_other_cell(
+    damage: str | None, sweep_file: Callable[..., Path], launched: Launched, tmp_path: Path
+) -> None:
+    words = [str(sweep_file(seeds=[0])), "--out", str(tmp_path / "out")]
+    assert command.main(words) == 0
+    cell = "mlm_probability-0.4_seed-0"
+    if damage is None:
+        (tmp_path / "out" / "runs" / cell / "metrics.jsonl").write_text("")
+    else:
+        (tmp_path / "out" / "compared" / f"{cell}.json").write_text(damage)
+    assert command.main([*words, "--report-only"]) == 0
+    states = {row.cell: row.state for row in read_results(tmp_path / "out" / "results.json").cells}
+    assert states == {"mlm_probability-0.15_seed-0": "done", cell: "failed" if damage is None else "not run"}
+
+
+def test_settings_that_are_scored_on_other_rows_are_not_compared_in_silence(
+    sweep_file: Callable[..., Path], launched: Launched, tmp_path: Path
+) -> None:
+    path = sweep_file(seeds=[0], axes={"examples.max_seq_length": [32, 40]})
+    assert command.main([str(path), "--out", str(tmp_path / "out")]) == 0
+    answer = read_results(tmp_path / "out" / "results.json").answer
+    assert answer[0].startswith("These figures cannot be compared") and len(answer) > 1
 
 
 # ---------------------------------------------------------------------------------------------------- what is equal

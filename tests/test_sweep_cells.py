@@ -84,6 +84,22 @@ def test_the_reference_is_what_the_base_recipe_has_unless_another_is_named() -> 
     assert reference_of(strange, settings_of(strange)).label == "mlm_probability 0.4"
 
 
+def test_the_reference_is_found_by_value_whatever_it_is_called() -> None:
+    labelled = sweep_of(axes={RATE: (0.4, 0.15)}, labels=("high", "low"))
+    assert reference_of(labelled, settings_of(labelled)).label == "low"
+    named = labelled.model_copy(update={"reference": {RATE: 0.4}})
+    assert reference_of(named, settings_of(named)).label == "high"
+    whole = sweep_of(axes={"masking.random_replace_prob": (1, 0)}, settings={"masking.random_replace_prob": 0.0})
+    assert reference_of(whole, settings_of(whole)).levels == {"masking.random_replace_prob": "0"}  # 0 is 0.0
+    section = sweep_of(axes={"masking": ({"name": "span"}, {"name": "token", "mlm_probability": 0.15})})
+    assert reference_of(section, settings_of(section)).label == "masking token mlm_probability 0.15"
+
+
+def test_the_finished_model_of_a_cell_is_the_last_one(tmp_path: Path) -> None:
+    sweep = sweep_of(settings={"checkpoint.best": "eval/mlm_nats"})
+    assert all(cell.recipe.checkpoint.best is None for cell in cells_of(sweep, settings_of(sweep), tmp_path))
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_sweeps_have_valid_cells(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -163,6 +179,7 @@ def test_a_value_that_is_given_twice_is_refused(tmp_path: Path) -> None:
         ({"amount": 1.5}, "amount: got 1.5, expected a whole number of steps"),
         ({"reference": {SPLIT: 0.8}}, f"reference: {SPLIT} is no axis"),
         ({"linked": {RATE: "0.1"}}, f"linked: {RATE} is an axis as well"),
+        ({"axes": {"masking": [{"name": "span"}], RATE: [0.1]}}, f"got masking and {RATE}, one of which replaces"),
         ({"axis": {}}, "axis: unknown key; did you mean axes?"),
         ({"rates": [1.5]}, "rates"),
     ],
@@ -245,6 +262,37 @@ def test_runs_that_another_recipe_made_are_refused_with_what_differs(tmp_path: P
         folder.check_runs(cells)
     assert f"{cells[1].name}: masking.mlm_probability: 0.15 -> 0.3" in str(refused.value)
     assert cells[0].name not in str(refused.value)
+
+
+def test_dates_and_other_values_that_no_recipe_has_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text() + "settings: {corpus.license: 2020-01-01}\n")
+    for words in ([], ["corpus.license=2020-01-01"]):
+        with pytest.raises(RecipeError, match=r"for corpus\.license, expected .* put what is text in quotes"):
+            read_sweep(path, words)
+
+
+def test_an_axis_below_a_number_is_told_as_any_key_that_is_none(tmp_path: Path) -> None:
+    told = refusal(tmp_path, axes={f"{RATE}.start": [0.1]}, linked={"masking.random_replace_prob": "0.1"})
+    assert RATE in told and "expected" in told
+
+
+def test_a_folder_that_a_kill_left_half_written_is_taken_up(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "s")
+    _written(folder, sweep_of())
+    folder.record.unlink()
+    folder.check(sweep_of(), read_recipe(BASE))
+
+
+def test_a_sweep_on_other_texts_is_another_one(tmp_path: Path) -> None:
+    folder, sweep = SweepFolder(tmp_path / "s"), sweep_of()
+    cells = cells_of(sweep, settings_of(sweep), folder.path)
+    stores = {"mlm_probability 0.15": "books", "mlm_probability 0.3": "books"}
+    folder.write(sweep, read_recipe(BASE), 20, cells, stores)
+    folder.check_stores(stores | {"mlm_probability 0.4": "books"})
+    for other in ({"mlm_probability 0.15": "news"}, {"mlm_probability 0.4": "news"}):
+        with pytest.raises(RecipeError, match="sweep on other texts, expected the same corpus and tokenizer"):
+            folder.check_stores(other)
 
 
 def test_a_damaged_record_is_told(tmp_path: Path) -> None:
