@@ -373,3 +373,8 @@ def test_a_clock_that_measured_something_else_as_well_is_told() -> None:
     assert not any("equally fast" in says for says in results(even).cautions)
     assert any("differ by 11% in tokens a second" in says for says in results(slowed).cautions)
     assert not any("equally fast" in says for says in results(slowed, match="tokens").cautions)
+
+
+def test_what_is_equal_is_no_price() -> None:
+    found = results(sweep(EFFECTS, speed=0.1))
+    assert {one.cost for one in found.tradeoffs} == {"tokens", "targets"}, "hours and FLOPs are the same in all"

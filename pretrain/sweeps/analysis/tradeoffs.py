@@ -8,10 +8,11 @@ from pretrain.sweeps.outcome import Cost, Outcome, is_lower_better
 from pretrain.sweeps.results import Tradeoff
 
 COMPARED_COSTS: tuple[Cost, ...] = ("hours", "flops", "tokens", "targets")
+_ABOUT_EQUAL = 0.01
 
 
 def tradeoffs(outcomes: Sequence[Outcome], *, measure: str, means: Mapping[str, float]) -> list[Tradeoff]:
-    """One for each cost that all settings have.
+    """One for each cost that all settings have, and do not have alike.
 
     Args:
         means: setting -> mean figure, best or not.
@@ -20,6 +21,8 @@ def tradeoffs(outcomes: Sequence[Outcome], *, measure: str, means: Mapping[str, 
     for cost in COMPARED_COSTS:
         spent = mean_costs(outcomes, cost)
         if means and all(setting in spent for setting in means):
+            if max(spent.values()) <= (1 + _ABOUT_EQUAL) * min(spent.values()):
+                continue  # what is held equal is no price
             points = {setting: (spent[setting], figure) for setting, figure in means.items()}
             front = pareto_front(points, is_lower_better=is_lower_better(measure))
             found.append(Tradeoff(cost=cost, measure=measure, points=points, front=front))
