@@ -20,7 +20,7 @@ from pretrain.recipe import Recipe
 Tiny = Callable[..., Recipe]
 LaunchRun = Callable[..., Path]
 TRAINING = {
-    "step", "tokens", "elapsed_seconds", "tokens_per_second", "learning_rate", "grad_norm",
+    "step", "tokens", "targets", "elapsed_seconds", "tokens_per_second", "learning_rate", "grad_norm",
     "loss/mlm_nats", "accuracy/mlm", "loss/nsp_nats", "accuracy/nsp",
 }  # fmt: skip
 LINE = {"tokens": 1, "tokens_per_second": 1234.5, "loss/mlm_nats": 2.5}
@@ -39,6 +39,10 @@ def test_the_lines_have_the_keys_of_the_contract_and_come_when_they_should(tiny:
     assert all(line.keys() == {"step", *names} for line in evaluated)
     tokens = [line["tokens"] for line in trained]
     assert tokens == sorted(tokens) and tokens[0] > 0
+    targets = [line["targets"] for line in trained]
+    assert targets == sorted(targets) and 0.1 * tokens[-1] < targets[-1] < 0.2 * tokens[-1], (
+        "15 % of what can be masked"
+    )
 
 
 def test_lines_behind_the_step_that_a_run_starts_from_are_taken_out(tmp_path: Path) -> None:

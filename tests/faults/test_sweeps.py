@@ -41,15 +41,18 @@ def _started(sweep: Path, out: Path) -> subprocess.Popen:
 def _timeless(value: Any) -> Any:
     """Results without what a clock measured."""
     match value:
-        case {"cost": "hours"} | {"equal": "hours"}:
-            return None
         case dict():
             left_out = (*BY_THE_CLOCK, "provenance", "run_best", "cautions", "answer", "notes")
             return {key: _timeless(inner) for key, inner in value.items() if key not in left_out}
         case list():
-            return [_timeless(inner) for inner in value]
+            return [_timeless(inner) for inner in value if not _is_by_the_clock(inner)]
         case _:
             return value
+
+
+def _is_by_the_clock(part: Any) -> bool:
+    """Whether it is a curve, a trade-off or a comparison in hours."""
+    return isinstance(part, dict) and "hours" in (part.get("cost"), part.get("equal"))
 
 
 def _results(folder: Path) -> tuple[Any, list[dict[str, str]], dict[str, bytes]]:
