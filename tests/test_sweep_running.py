@@ -111,6 +111,15 @@ def test_a_cell_that_fails_says_what_it_said_last(tmp_path: Path) -> None:
     assert not is_done(job) and "the recipe is bad" in job.log.read_text()
 
 
+@pytest.mark.parametrize("said", ["", "done", "[1]"])
+def test_a_scorer_that_prints_no_figures_fails_its_cell_alone(said: str, tmp_path: Path) -> None:
+    job = job_of(tmp_path, "good")
+    (tmp_path / "score.py").write_text(f"print({said!r})")
+    with pytest.raises(CellFailed, match="expected figures as JSON"):
+        conduct(job)
+    assert not is_done(job)
+
+
 def test_what_the_launcher_adds_to_a_failure_is_left_out(tmp_path: Path) -> None:
     said = "warning\\nerror: got 3, expected 4.\\nSet it to 4."
     launcher = "Traceback (most recent call last):\\n  File accelerate/commands/launch.py\\nCalledProcessError"

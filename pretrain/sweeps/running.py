@@ -15,7 +15,7 @@ from typing import Any
 
 from pretrain.checkpoints.lock import LockError, RunLock
 from pretrain.sweeps.cells import Cell
-from pretrain.sweeps.children import Share, run
+from pretrain.sweeps.children import CellFailed, Share, run
 from pretrain.sweeps.folder import SweepFolder
 from pretrain.sweeps.settings import Sweep
 from probes.results import write_text
@@ -23,6 +23,7 @@ from probes.results import write_text
 _PATIENCE_SECONDS = 600.0
 """How long a run that an earlier sweep left behind may take to save and end."""
 _DEFAULT_CONFIG = Path("accelerate_config.yaml")
+_SHOWN_CHARACTERS = 200
 _WHOLE = Share()
 
 
@@ -102,8 +103,22 @@ def conduct(job: Job, *, share: Share = _WHOLE, stopping: Callable[[], bool] = l
     if record.get("evaluation") != list(job.evaluation):
         began = time.monotonic()
         told = run([*job.scorer, str(job.run_dir), *job.evaluation], job.log, share, stopping)
-        figures, seconds = json.loads(told.splitlines()[-1]), round(time.monotonic() - began, 3)
-        _write(job, record | {"evaluation": list(job.evaluation), "figures": figures, "evaluation_seconds": seconds})
+        seconds = round(time.monotonic() - began, 3)
+        scored = {"evaluation": list(job.evaluation), "figures": _figures(told), "evaluation_seconds": seconds}
+        _write(job, record | scored)
+
+
+def _figures(told: str) -> dict[str, float | None]:
+    """What a scorer printed last."""
+    try:
+        figures = json.loads(told.splitlines()[-1])
+    except (IndexError, ValueError):
+        figures = None
+    if not isinstance(figures, dict):
+        raise CellFailed(
+            f"its scoring ended with {told[-_SHOWN_CHARACTERS:]!r}, expected figures as JSON; run it again"
+        )
+    return figures
 
 
 def _record(job: Job) -> dict[str, Any]:
