@@ -138,11 +138,17 @@ def test_a_cell_that_is_asked_to_end_takes_all_that_it_started_with_it(tmp_path:
     child = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], cwd={str(tmp_path)!r})"
     began = time.monotonic()
+    pid_file = tmp_path / "pid"
     with pytest.raises(CellStopped):
-        run([sys.executable, "-c", parent], tmp_path / "log", Share(), lambda: (tmp_path / "pid").exists())
+        run(
+            [sys.executable, "-c", parent],
+            tmp_path / "log",
+            Share(),
+            lambda: pid_file.exists() and bool(pid_file.read_text()),
+        )
     assert time.monotonic() - began < 30
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text() or "999999999"), 0)
+        os.kill(int(pid_file.read_text()), 0)
 
 
 def test_a_cell_ends_when_its_sweep_is_killed(tmp_path: Path) -> None:
@@ -156,7 +162,7 @@ def test_a_cell_ends_when_its_sweep_is_killed(tmp_path: Path) -> None:
     pid = int(_eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
     sweep.send_signal(signal.SIGKILL)
     sweep.wait()
-    _eventually(lambda: not Path(f"/proc/{pid}").exists())
+    assert _eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def _eventually(found: Callable[[], object]) -> str:

@@ -4,6 +4,7 @@ A sweep is no scheduler: here cells wait for one of a few workers, and beyond on
 and Ray to a Ray cluster, which queue and place them. Every machine sees the same disk.
 """
 
+import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,11 +133,7 @@ class Slurm:
         Raises:
             RecipeError: submitit is not installed, or does not know an option.
         """
-        try:
-            import submitit
-        except ImportError:
-            raise _absent("slurm", "submitit") from None
-        options = dict(options)
+        submitit, options = _library("submitit", extra="slurm"), dict(options)
         try:
             self._executor = submitit.AutoExecutor(folder, cluster=options.pop("cluster", "slurm"))
             self._executor.update_parameters(**options)
@@ -173,11 +170,7 @@ class Ray:
         Raises:
             RecipeError: Ray is not installed, or does not know an option.
         """
-        try:
-            import ray
-        except ImportError:
-            raise _absent("ray", "ray") from None
-        options = dict(options)
+        ray, options = _library("ray", extra="ray"), dict(options)
         try:
             ray.init(address=options.pop("address", None), include_dashboard=False, ignore_reinit_error=True)
             # Where a worker is lost, the cell is run again and goes on from its checkpoint.
@@ -205,8 +198,12 @@ class Ray:
                 ray.cancel(reference, force=True)
 
 
-def _absent(extra: str, library: str) -> RecipeError:
-    return RecipeError(
-        f"--executor {extra} needs {library}, which is not installed here; expected it to be. "
-        f"Install it ({INSTALL.format(extra=extra)}), or leave --executor out."
-    )
+def _library(name: str, *, extra: str) -> Any:
+    """An engine's library, which is only imported where it is asked for."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise RecipeError(
+            f"--executor {extra} needs {name}, which is not installed here; expected it to be. "
+            f"Install it ({INSTALL.format(extra=extra)}), or leave --executor out."
+        ) from None

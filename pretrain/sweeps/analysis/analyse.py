@@ -15,7 +15,7 @@ from pretrain.sweeps.analysis.tradeoffs import mean_costs, tradeoffs
 from pretrain.sweeps.analysis.views import detection, equal_cost_views, method_notes, other_views, view
 from pretrain.sweeps.analysis.wording import COST_NAMES, MATCH_COSTS, NOT_DONE, counted, spent, together
 from pretrain.sweeps.outcome import COSTS, Outcome
-from pretrain.sweeps.results import CellRow, Results, View
+from pretrain.sweeps.results import CellRow, Results, Tradeoff, View
 
 _ABOUT_EQUAL = 0.02
 """Costs that differ by less are called equal: a run ends at a whole step, and clocks are not exact."""
@@ -34,7 +34,6 @@ def analyse(
     seeds: Sequence[int],
     usual_spread: float | None = None,
     missing: Sequence[CellRow] = (),
-    curve_measure: str | None = None,
 ) -> Results:
     """The results of a sweep, whatever is done of it; `run_best` and `provenance` are left empty.
 
@@ -47,23 +46,23 @@ def analyse(
         axes: labels of the values of each axis, in the order in which they are shown.
         usual_spread: standard deviation of `measure` over seeds, known from elsewhere.
         missing: cells that failed or were not run.
-        curve_measure: the one of `Point.figures` that stands for `measure` on the curves; the same name where None.
     """
     assert len({(one.setting, one.seed) for one in outcomes}) == len(outcomes), "two outcomes of one cell"
     cells = [(one.setting, one.levels) for one in outcomes] + [(row.setting, row.levels) for row in missing]
     planned = plan(cells, axes=axes, reference=reference, seeds=seeds)
     place = {cell: index for index, cell in enumerate(planned.sorted({(one.setting, one.seed) for one in outcomes}))}
     outcomes = sorted(outcomes, key=lambda one: place[one.setting, one.seed])
-    on_curves = curve_measure or measure
-
     figures = {(one.setting, one.seed): one.figures[measure] for one in outcomes if measure in one.figures}
     first = view(planned, measure, figures)
     views: list[View] = []
+    prices: list[Tradeoff] = []
     if first is not None:
         notes = method_notes(first, seeds=seeds, usual_spread=usual_spread)
         first = first.model_copy(update={"notes": notes + first.notes})
-        equal = equal_cost_views(planned, outcomes, measure=on_curves, match=match)
+        equal = equal_cost_views(planned, outcomes, measure=measure, match=match)
         views = [first, *equal, *other_views(planned, outcomes, measure=measure)]
+        means = {setting: one.value for setting, one in first.settings.items()}
+        prices = tradeoffs(outcomes, measure=measure, means=means)
     could_tell = detection(planned, measure, figures)
     rows = _cell_rows(planned, outcomes, missing)
     return Results(
@@ -86,18 +85,14 @@ def analyse(
         seeds=sorted(seeds),
         cells=rows,
         views=views,
-        curves=bands(planned, outcomes, [on_curves, *_accuracy_of(on_curves)]),
-        tradeoffs=[]
-        if first is None
-        else tradeoffs(
-            outcomes, measure=measure, means={setting: one.value for setting, one in first.settings.items()}
-        ),
+        curves=bands(planned, outcomes, [measure, *_accuracy_of(measure)]),
+        tradeoffs=prices,
         cautions=[
             *_missing_cautions(planned, rows, measure),
             *could_tell.warnings,
             *_cost_cautions(planned, outcomes, match=match, amount=amount),
             *(_speed_cautions(planned, outcomes) if match == "wall_clock" else []),
-            *_curve_cautions(outcomes, on_curves),
+            *_curve_cautions(outcomes, measure),
         ],
     )
 
